@@ -1,0 +1,126 @@
+// The text descriptor of an image (docs/format.md, "Descriptor"): read tolerantly, kept to the
+// byte, written in the exact form that VMware, VirtualBox and QEMU read.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <vmdk/result.h>
+#include <vmdk/units.h>
+
+namespace vmdk {
+
+enum class ExtentAccess { kReadWrite, kReadOnly, kNoAccess };
+enum class ExtentType { kFlat, kSparse, kZero, kVmfs, kVmfsSparse, kVmfsRdm, kVmfsRaw, kSeSparse };
+
+// The words of the descriptor: "RW", "VMFSSPARSE".
+std::string_view to_string(ExtentAccess access) noexcept;
+std::string_view to_string(ExtentType type) noexcept;
+
+// One extent line: `RW 4192256 FLAT "disk-f001.vmdk" 0`.
+struct ExtentLine {
+  ExtentAccess access = ExtentAccess::kReadWrite;
+  ExtentType type = ExtentType::kFlat;
+  Sectors length;         // > 0
+  std::string file_name;  // bytes as they stand between the quotes; empty for ZERO
+  Sectors offset;         // into the file; 0 where the line has none
+  std::size_t line_number = 0;  // from 1
+};
+
+// `parentCID=ffffffff` says "no parent".
+inline constexpr std::uint32_t kNoParentCid = 0xFFFFFFFF;
+// A descriptor is at most this long, as a file (1 MiB) or embedded (20480 sectors).
+inline constexpr std::size_t kMaxDescriptorBytes = kMiB;
+inline constexpr std::uint64_t kMaxEmbeddedDescriptorSectors = 20480;
+
+class Descriptor {
+ public:
+  // Whether `text` begins as a descriptor does: after a byte-order mark, blanks and comments the
+  // first assignment is `version`.
+  static bool looks_like_one(std::string_view text) noexcept;
+
+  // Parses up to the first NUL. Errors (kCorrupt, kUnsupported) name the line. Sums and single
+  // lengths are checked to stay below 2^54 sectors. Does not judge what only opening can judge:
+  // which types are served, whether files exist.
+  static Result<Descriptor> parse(std::string_view text);
+
+  // The text, as parsed and edited since.
+  const std::string& text() const noexcept { return text_; }
+
+  std::uint32_t version() const noexcept { return version_; }
+  std::uint32_t cid() const noexcept { return cid_; }
+  // nullopt: no parent (ffffffff, or no such line).
+  std::optional<std::uint32_t> parent_cid() const noexcept { return parent_cid_; }
+  // Empty: none.
+  const std::string& parent_hint() const noexcept { return parent_hint_; }
+  const std::string& create_type() const noexcept { return create_type_; }
+  std::span<const ExtentLine> extents() const noexcept { return extents_; }
+  // Sum of the extent lines.
+  Sectors capacity() const noexcept { return capacity_; }
+
+  // The first value of any key (`ddb.adapterType`), unquoted; keys are compared without case.
+  std::optional<std::string> value(std::string_view key) const;
+
+  // Sets the content id in place, in the printed width it has (a width below 8 keeps only that many
+  // low digits), and the long content id, if there is one, to 24 digits of `random` with the new
+  // CID behind them. The length of the text does not change. Returns [begin, end) of the bytes of
+  // text() that may have changed.
+  std::pair<std::size_t, std::size_t> set_content_id(std::uint32_t cid,
+                                                     const std::array<std::uint32_t, 3>& random);
+
+ private:
+  struct Assignment {
+    std::string key;  // lower case
+    std::string value;
+    std::size_t begin = 0;  // of the value in text_, without quotes
+    std::size_t line_number = 0;
+  };
+
+  Status parse_line(std::string_view line, std::size_t begin, std::size_t number);
+  Status finish();
+  const Assignment* find(std::string_view key) const noexcept;
+
+  std::string text_;
+  std::vector<Assignment> assignments_;
+  std::vector<ExtentLine> extents_;
+  std::uint32_t version_ = 0;
+  std::uint32_t cid_ = 0;
+  std::optional<std::uint32_t> parent_cid_;
+  std::string parent_hint_;
+  std::string create_type_;
+  Sectors capacity_;
+};
+
+// What a new descriptor says; rendered in the form of docs/format.md.
+struct NewDescriptor {
+  std::uint32_t cid = 0;
+  std::uint32_t parent_cid = kNoParentCid;
+  std::string create_type;
+  std::string parent_hint;  // empty: no line
+  std::vector<ExtentLine> extents;
+  std::string adapter;
+  std::uint32_t cylinders = 0, heads = 0, sectors = 0;
+};
+
+// kInvalidArgument for a name that the format cannot hold (a quote, a line end, a NUL).
+Result<std::string> render_descriptor(const NewDescriptor& descriptor);
+
+// CHS geometry that VMware would write for a disk of this capacity and adapter (ide: 16 heads, 63
+// sectors, at most 16383 cylinders; others: 255 heads, 63 sectors). Informative only.
+struct Geometry {
+  std::uint32_t cylinders, heads, sectors;
+};
+
+Geometry geometry_for(Sectors capacity, std::string_view adapter) noexcept;
+
+// A content id that is neither "none" (ffffffff) nor "never written" (fffffffe).
+std::uint32_t usable_cid(std::uint32_t random) noexcept;
+
+}  // namespace vmdk

@@ -9,6 +9,7 @@
 
 #include <vmdk/disk.h>
 #include <vmdk/io.h>
+#include <vmdk/progress.h>
 #include <vmdk/result.h>
 
 namespace vmdk {
@@ -36,6 +37,7 @@ struct CreateOptions {
   std::filesystem::path parent;
   // How the parent and its own parents are opened.
   OpenOptions parent_options;
+  Progress progress;  // files made
 };
 
 // Creates the image and its extent files, durable when it returns. Existing files are never

@@ -70,6 +70,7 @@ struct LayerInfo {
   std::uint64_t capacity = 0;   // bytes
   std::uint64_t allocated = 0;  // bytes on the host, metadata included
   std::vector<ExtentInfo> extents;
+  std::string adapter;  // ddb.adapterType; empty: not stated
 };
 
 struct DiskInfo {

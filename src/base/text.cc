@@ -86,6 +86,31 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
+// The length of the UTF-8 sequence that `text` begins with; 0 for none. Overlong forms, surrogates
+// and what lies beyond U+10FFFF are none.
+std::size_t sequence_length(std::string_view text) noexcept {
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  if (first < 0x80)
+    return 1;
+  const std::size_t length = first < 0xC2   ? 0
+                             : first < 0xE0 ? 2
+                             : first < 0xF0 ? 3
+                             : first < 0xF5 ? 4
+                                            : 0;
+  if (length == 0 || length > text.size())
+    return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80U)
+      return 0;
+  }
+  const unsigned second = byte(1);
+  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+  const bool surrogate = first == 0xED && second >= 0xA0;
+  const bool beyond = first == 0xF4 && second >= 0x90;
+  return overlong || surrogate || beyond ? 0 : length;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
@@ -122,6 +147,16 @@ std::string format_size(std::uint64_t bytes) {
     return fmt::format("{} {}iB", bytes / unit, kSuffixes[power]);
   return fmt::format("{:.1f} {}iB", static_cast<double>(bytes) / static_cast<double>(unit),
                      kSuffixes[power]);
+}
+
+bool is_utf8(std::string_view text) noexcept {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = sequence_length(text.substr(i));
+    if (length == 0)
+      return false;
+    i += length;
+  }
+  return true;
 }
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {

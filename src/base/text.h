@@ -18,6 +18,9 @@ Result<std::uint64_t> parse_size(std::string_view text);
 // 1610612736 is "1.5 GiB", 100 is "100 bytes": at most one digit behind the point.
 std::string format_size(std::uint64_t bytes);
 
+// Whether the bytes are well-formed UTF-8.
+bool is_utf8(std::string_view text) noexcept;
+
 // The known word that `word` most probably was meant to be; empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 

@@ -84,8 +84,13 @@ class Descriptor {
   };
 
   Status parse_line(std::string_view line, std::size_t begin, std::size_t number);
+  Status add_extent(std::string_view line, std::size_t number);
   Status finish();
+  Status take_version();
+  Status take_content_ids();
+  Status take_create_type();
   const Assignment* find(std::string_view key) const noexcept;
+  Assignment* find_mutable(std::string_view key) noexcept;
 
   std::string text_;
   std::vector<Assignment> assignments_;

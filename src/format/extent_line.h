@@ -1,0 +1,24 @@
+// One extent line of a descriptor: ACCESS SECTORS TYPE ["NAME" [OFFSET [more]]].
+#pragma once
+
+#include <vmdk/result.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "format/descriptor.h"
+
+namespace vmdk {
+
+// Lengths and places stay below this many sectors, so that in bytes they fit a signed 64-bit
+// number, which is what system calls take.
+inline constexpr std::uint64_t kSectorLimit = std::uint64_t{1} << 54U;
+
+// Whether the first word says "extent": RW, RDONLY or NOACCESS, in any case. Requires: trimmed.
+bool is_extent_line(std::string_view line) noexcept;
+
+// Requires: is_extent_line(line). Errors (kCorrupt) begin with "line NUMBER: ".
+Result<ExtentLine> parse_extent_line(std::string_view line, std::size_t number);
+
+}  // namespace vmdk

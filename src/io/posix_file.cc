@@ -1,0 +1,192 @@
+#include "io/posix_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+#include "io/retry.h"
+
+namespace vmdk {
+namespace {
+
+// An offset past 2^63 becomes negative, which the system refuses with EINVAL.
+off_t to_off(std::uint64_t bytes) noexcept {
+  return static_cast<off_t>(bytes);
+}
+
+// The parts that a write has still to do: whole ones, the first of which may have been begun.
+class PendingParts {
+ public:
+  explicit PendingParts(std::span<const iovec> parts) : parts_(parts) { skip_finished(); }
+
+  bool empty() const noexcept { return parts_.empty(); }
+
+  // Requires: !empty(). One system call; the bytes written, or -1 with errno.
+  ssize_t write_some(int fd, std::uint64_t at) const noexcept {
+    const iovec& first = parts_.front();
+    // The caller's list is not ours to change, so a part cut in two is finished alone.
+    if (begun_ != 0)
+      return ::pwrite(fd, static_cast<const std::byte*>(first.iov_base) + begun_,
+                      first.iov_len - begun_, to_off(at));
+    const auto count = std::min<std::size_t>(parts_.size(), IOV_MAX);
+    return ::pwritev(fd, parts_.data(), static_cast<int>(count), to_off(at));
+  }
+
+  void advance(std::size_t bytes) noexcept {
+    begun_ += bytes;
+    skip_finished();
+  }
+
+ private:
+  void skip_finished() noexcept {
+    while (!parts_.empty() && begun_ >= parts_.front().iov_len) {
+      begun_ -= parts_.front().iov_len;
+      parts_ = parts_.subspan(1);
+    }
+  }
+
+  std::span<const iovec> parts_;
+  std::size_t begun_ = 0;  // bytes of parts_.front() that are written
+};
+
+}  // namespace
+
+Result<std::unique_ptr<File>> PosixFile::adopt(UniqueFd fd, std::string name) {
+  struct stat st {};
+
+  if (::fstat(fd.get(), &st) != 0)
+    return Error::from_errno(errno, name);
+  const AtOpen at_open{{st.st_dev, st.st_ino}, st.st_mtim.tv_sec, st.st_mode & 07777U};
+  return std::unique_ptr<File>(new PosixFile(std::move(fd), std::move(name), at_open));
+}
+
+PosixFile::PosixFile(UniqueFd fd, std::string name, AtOpen at_open)
+    : fd_(std::move(fd)), name_(std::move(name)), at_open_(at_open), locks_(fd_.get(), name_) {}
+
+Error PosixFile::failed() const {
+  return Error::from_errno(errno, name_);
+}
+
+Result<std::size_t> PosixFile::read(FileOffset at, std::span<std::byte> into) const {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    const auto rest = into.subspan(done);
+    const ssize_t got = retry_on_eintr(
+        [&] { return ::pread(fd_.get(), rest.data(), rest.size(), to_off(at.bytes() + done)); });
+    if (got < 0)
+      return failed();
+    if (got == 0)
+      break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+Status PosixFile::write(FileOffset at, std::span<const iovec> parts) {
+  PendingParts pending(parts);
+  std::uint64_t position = at.bytes();
+  while (!pending.empty()) {
+    const ssize_t put = retry_on_eintr([&] { return pending.write_some(fd_.get(), position); });
+    if (put < 0)
+      return failed();
+    if (put == 0)  // no progress and no reason given: trying again could go on for ever
+      return Error::from_errno(EIO, name_);
+    position += static_cast<std::uint64_t>(put);
+    pending.advance(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Status PosixFile::grow(std::uint64_t end) {
+  // A stale answer does no harm: a file that is long enough stays so while it is open for writing,
+  // and fallocate() on one that has become so in the meantime leaves its length alone.
+  ASSIGN_OR_RETURN(const std::uint64_t present, size());
+  if (present >= end)
+    return {};
+  // Not posix_fallocate(): where the system call is missing it writes zeros, racing with writers.
+  if (retry_on_eintr([&] { return ::fallocate(fd_.get(), 0, to_off(end - 1), 1); }) != 0)
+    return errno == ENOSYS ? Error::from_errno(EOPNOTSUPP, name_) : failed();
+  return {};
+}
+
+Status PosixFile::resize(std::uint64_t size) {
+  if (retry_on_eintr([&] { return ::ftruncate(fd_.get(), to_off(size)); }) != 0)
+    return failed();
+  return {};
+}
+
+Status PosixFile::punch_hole(FileOffset at, std::uint64_t length) {
+  if (length == 0)  // which the system would refuse
+    return {};
+  const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (retry_on_eintr(
+          [&] { return ::fallocate(fd_.get(), mode, to_off(at.bytes()), to_off(length)); }) != 0)
+    return errno == ENOSYS ? Error::from_errno(EOPNOTSUPP, name_) : failed();
+  return {};
+}
+
+Status PosixFile::sync() {
+  if (retry_on_eintr([&] { return ::fdatasync(fd_.get()); }) != 0)
+    return failed();
+  return {};
+}
+
+Result<std::uint64_t> PosixFile::size() const {
+  struct stat st {};
+
+  if (::fstat(fd_.get(), &st) != 0)
+    return failed();
+  return static_cast<std::uint64_t>(st.st_size);
+}
+
+Result<std::uint64_t> PosixFile::allocated() const {
+  struct stat st {};
+
+  if (::fstat(fd_.get(), &st) != 0)
+    return failed();
+  return static_cast<std::uint64_t>(st.st_blocks) * 512;  // of stat(2), whatever the block size
+}
+
+Result<std::optional<FileOffset>> PosixFile::next_data(FileOffset from) const {
+  return seek(from, SEEK_DATA);
+}
+
+Result<std::optional<FileOffset>> PosixFile::next_hole(FileOffset from) const {
+  return seek(from, SEEK_HOLE);
+}
+
+Result<std::optional<FileOffset>> PosixFile::seek(FileOffset from, int whence) const {
+  using Found = std::optional<FileOffset>;
+  if (from.bytes() > static_cast<std::uint64_t>(INT64_MAX))
+    return Found();  // no file reaches there
+  const off_t found = ::lseek(fd_.get(), to_off(from.bytes()), whence);
+  if (found >= 0)
+    return Found(FileOffset(static_cast<std::uint64_t>(found)));
+  if (errno == ENXIO)
+    return Found();
+  if (errno != EINVAL && errno != EOPNOTSUPP)
+    return failed();
+  // No notion of holes here: all is data, and the one hole is the end of the file.
+  ASSIGN_OR_RETURN(const std::uint64_t end, size());
+  if (from.bytes() >= end)
+    return Found();
+  return Found(whence == SEEK_DATA ? from : FileOffset(end));
+}
+
+void PosixFile::prefetch(FileOffset at, std::uint64_t length) const noexcept {
+  if (length != 0)  // 0 would mean: to the end of the file
+    ::posix_fadvise(fd_.get(), to_off(at.bytes()), to_off(length), POSIX_FADV_WILLNEED);
+}
+
+Status PosixFile::lock(LockMode mode) {
+  return locks_.take(mode);
+}
+
+}  // namespace vmdk

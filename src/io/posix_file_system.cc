@@ -1,0 +1,166 @@
+#include "io/posix_file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "io/beneath.h"
+#include "io/posix_file.h"
+#include "io/retry.h"
+#include "io/unique_fd.h"
+
+namespace vmdk {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The folder of "disk.vmdk" is "", by which the system means nothing.
+fs::path folder_or_here(const fs::path& folder) {
+  return folder.empty() ? fs::path(".") : folder;
+}
+
+const char* kind_of(mode_t mode) noexcept {
+  switch (mode & S_IFMT) {
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFDIR:
+      return "a directory";
+    case S_IFCHR:
+      return "a character device";
+    case S_IFBLK:
+      return "a block device";
+    case S_IFSOCK:
+      return "a socket";
+    default:
+      return "something else";
+  }
+}
+
+// The system would take a name with a NUL in it for a shorter one.
+Status check_name(const fs::path& name) {
+  if (name.native().find('\0') == std::string::npos)
+    return {};
+  return Error::make(ErrorCode::kInvalidArgument,
+                     fmt::format("{}: the name contains a NUL byte", name.c_str()));
+}
+
+// Opens for good what `found` (O_PATH) stands for, if it is a regular file. Anything else is only
+// looked at: opening a FIFO could wait for ever, opening a device could set it in motion. The way
+// through /proc leads to the same file, whatever has been put in its place meanwhile.
+Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name, Access access) {
+  struct stat st {};
+
+  if (::fstat(found.get(), &st) != 0)
+    return Error::from_errno(errno, name);
+  if (!S_ISREG(st.st_mode))
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not a regular file: it is {}", name, kind_of(st.st_mode)));
+  const auto way = fmt::format("/proc/self/fd/{}", found.get());
+  const int flags = (access == Access::kReadWrite ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+  UniqueFd fd(retry_on_eintr([&] { return ::open(way.c_str(), flags); }));
+  if (!fd && errno == ENOENT)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: cannot be opened: /proc is not mounted", name));
+  if (!fd)
+    return Error::from_errno(errno, name);
+  return PosixFile::adopt(std::move(fd), std::move(name));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<File>> PosixFileSystem::open(const fs::path& path, Access access) {
+  RETURN_IF_ERROR(check_name(path));
+  const UniqueFd found(retry_on_eintr([&] { return ::open(path.c_str(), O_PATH | O_CLOEXEC); }));
+  if (!found)
+    return Error::from_errno(errno, path.native());
+  return open_found(found, path.native(), access);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::open_beneath(const fs::path& directory,
+                                                            const fs::path& relative,
+                                                            Access access) {
+  RETURN_IF_ERROR(check_name(directory));
+  RETURN_IF_ERROR(check_name(relative));
+  const auto folder = folder_or_here(directory);
+  const UniqueFd root(
+      retry_on_eintr([&] { return ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); }));
+  if (!root)
+    return Error::from_errno(errno, folder.native());
+  const auto found = lookup_ == BeneathLookup::kWalk ? find_beneath_by_walk(root.get(), relative)
+                                                     : find_beneath(root.get(), relative);
+  auto name = (directory / relative).native();
+  if (!found) {
+    const int err = found.error().errno_value();
+    if (err == EXDEV)
+      return Error::make(ErrorCode::kDenied, fmt::format("{}: lies outside the folder {}",
+                                                         relative.native(), folder.native()));
+    return Error::from_errno(err, name);
+  }
+  return open_found(*found, std::move(name), access);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create(const fs::path& path) {
+  RETURN_IF_ERROR(check_name(path));
+  UniqueFd fd(retry_on_eintr(
+      [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
+  if (!fd)
+    return Error::from_errno(errno, path.native());
+  return PosixFile::adopt(std::move(fd), path.native());
+}
+
+Status PosixFileSystem::remove(const fs::path& path) {
+  RETURN_IF_ERROR(check_name(path));
+  if (::unlink(path.c_str()) != 0)
+    return Error::from_errno(errno, path.native());
+  return {};
+}
+
+Status PosixFileSystem::sync_directory(const fs::path& directory) {
+  const auto folder = folder_or_here(directory);
+  const UniqueFd fd(
+      retry_on_eintr([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!fd)
+    return Error::from_errno(errno, folder.native());
+  // EINVAL: a file system that cannot sync a folder, and on which nothing more can be done.
+  if (retry_on_eintr([&] { return ::fsync(fd.get()); }) != 0 && errno != EINVAL)
+    return Error::from_errno(errno, folder.native());
+  return {};
+}
+
+Result<std::vector<std::string>> PosixFileSystem::list(const fs::path& directory) {
+  const auto folder = folder_or_here(directory);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), &::closedir);
+  if (!dir)
+    return Error::from_errno(errno, folder.native());
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(dir.get());
+    if (entry == nullptr && errno != 0)
+      return Error::from_errno(errno, folder.native());
+    if (entry == nullptr)
+      return names;
+    const std::string_view name(entry->d_name);
+    if (name != "." && name != "..")
+      names.emplace_back(name);
+  }
+}
+
+FileSystem::Kind PosixFileSystem::kind(const fs::path& path) const noexcept {
+  struct stat st {};
+
+  if (::stat(path.c_str(), &st) != 0)
+    return Kind::kNothing;
+  if (S_ISREG(st.st_mode))
+    return Kind::kFile;
+  return S_ISDIR(st.st_mode) ? Kind::kDirectory : Kind::kOther;
+}
+
+}  // namespace vmdk

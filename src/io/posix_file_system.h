@@ -1,0 +1,39 @@
+// The file system of the host.
+#pragma once
+
+#include <vmdk/io.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vmdk {
+
+// How open_beneath() looks names up; the answers are the same.
+enum class BeneathLookup {
+  kAutomatic,  // openat2() where there is one, else the walk
+  kWalk,       // component by component, in user space
+};
+
+// Thread-safe: it has no state.
+class PosixFileSystem final : public FileSystem {
+ public:
+  explicit PosixFileSystem(BeneathLookup lookup = BeneathLookup::kAutomatic) noexcept
+      : lookup_(lookup) {}
+
+  Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Access access) override;
+  Result<std::unique_ptr<File>> open_beneath(const std::filesystem::path& directory,
+                                             const std::filesystem::path& relative,
+                                             Access access) override;
+  Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
+  Status remove(const std::filesystem::path& path) override;
+  Status sync_directory(const std::filesystem::path& directory) override;
+  Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;
+  Kind kind(const std::filesystem::path& path) const noexcept override;
+
+ private:
+  const BeneathLookup lookup_;
+};
+
+}  // namespace vmdk

@@ -1,0 +1,43 @@
+// Stand-ins for some functions of the C library, linked into the test binary before the library's.
+// Unless a test asks for something they do what the system does, and count.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+namespace vmdk::system_calls {
+
+struct Plan {
+  std::atomic<std::size_t> most_bytes{SIZE_MAX};  // of one read or write
+  std::atomic<int> interruptions{0};              // so many calls fail with EINTR first
+  std::atomic<bool> writes_do_nothing{false};     // writes answer 0
+  // Errno of each such call, 0: none.
+  std::atomic<int> read_error{0};
+  std::atomic<int> write_error{0};
+  std::atomic<int> sync_error{0};
+  std::atomic<int> allocate_error{0};
+  std::atomic<int> seek_error{0};
+  std::atomic<int> lock_error{0};
+  // Calls so far.
+  std::atomic<int> reads{0};
+  std::atomic<int> writes{0};
+  std::atomic<int> allocations{0};
+};
+
+Plan& plan() noexcept;
+
+// Everything as the system does it, all counts 0.
+void reset() noexcept;
+
+// Keeps a plan from reaching the next test.
+class Guard {
+ public:
+  Guard() noexcept { reset(); }
+
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
+
+  ~Guard() { reset(); }
+};
+
+}  // namespace vmdk::system_calls

@@ -8,7 +8,6 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
-#include "support/sparse_bytes.h"
 
 namespace vmdk::test {
 namespace {
@@ -49,7 +48,7 @@ struct MemoryFileSystem::Node {
   std::int64_t modified = kDefaultModified;
   std::vector<std::pair<const Handle*, LockMode>> locks;
 
-  Node(std::uint64_t number, SparseBytes& shared) : inode(number), content(shared) {}
+  Node(std::uint64_t number, const SparseBytes& shared) : inode(number), content(shared) {}
 };
 
 class MemoryFileSystem::Handle : public File {
@@ -208,8 +207,10 @@ bool MemoryFileSystem::is_directory(const std::string& key) const {
 Result<std::unique_ptr<File>> MemoryFileSystem::open_key(const std::string& key,
                                                          const std::string& shown, Access access) {
   auto node = find(key);
+  if (!node && is_directory(key))
+    return Error::make(ErrorCode::kUnsupported, shown + ": not a regular file: it is a folder");
   if (!node)
-    return Error::from_errno(is_directory(key) ? EISDIR : ENOENT, shown);
+    return Error::from_errno(ENOENT, shown);
   const std::shared_lock guard(node->mutex);
   const std::uint32_t wanted = access == Access::kReadWrite ? 0600 : 0400;
   if ((node->permissions & wanted) != wanted)
@@ -227,7 +228,7 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::filesyst
                                                              Access access) {
   const std::string shown = (directory / relative).string();
   if (relative.is_absolute() || *relative.lexically_normal().begin() == "..")
-    return Error::from_errno(EXDEV, shown);
+    return Error::make(ErrorCode::kDenied, shown + ": lies outside the folder");
   return open_key(normal_path(directory / relative), shown, access);
 }
 
@@ -370,6 +371,17 @@ void MemoryFileSystem::set_modified(const std::filesystem::path& path, std::int6
   const auto node = need(path);
   const std::unique_lock guard(node->mutex);
   node->modified = seconds;
+}
+
+SparseBytes MemoryFileSystem::content(const std::filesystem::path& path) const {
+  const auto node = need(path);
+  const std::unique_lock guard(node->mutex);
+  return node->content;
+}
+
+void MemoryFileSystem::put_content(const std::filesystem::path& path, const SparseBytes& content) {
+  const std::lock_guard guard(mutex_);
+  nodes_[normal_path(path)] = std::make_shared<Node>(next_inode_++, content);
 }
 
 std::vector<std::string> MemoryFileSystem::files() const {

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "support/sparse_bytes.h"
+
 namespace vmdk::test {
 
 // Files live in memory; paths are compared after lexical normalisation and need no real folder. A
@@ -22,9 +24,10 @@ namespace vmdk::test {
 // do. There are no symbolic links. A removed file lives on in its open handles. All functions are
 // thread-safe.
 //
-// Like the real thing: ENOENT, EEXIST and EISDIR where one would expect them, EACCES by
-// permission bits (owner's), EBADF for a change through a handle that is open for reading, EXDEV
-// for open_beneath() of an absolute path or one that leaves the directory.
+// Like the real thing: ENOENT, EEXIST where one would expect them, kUnsupported for opening what is
+// no regular file, EACCES by permission bits (the owner's), EBADF for a change through a handle
+// that is open for reading, kDenied for open_beneath() of an absolute path or one that leaves the
+// folder.
 //
 // Locks belong to the handle that took them. kWrite keeps kRead and kWrite out, kRead keeps kWrite
 // out; kReadBesideWriter neither keeps out nor is kept out.
@@ -68,6 +71,10 @@ class MemoryFileSystem : public FileSystem {
   void set_permissions(const std::filesystem::path& path, std::uint32_t mode);
   // Nothing else changes a file's time.
   void set_modified(const std::filesystem::path& path, std::int64_t seconds);
+
+  // The content of a file, and a file made of a content: copies that share what is not changed.
+  SparseBytes content(const std::filesystem::path& path) const;
+  void put_content(const std::filesystem::path& path, const SparseBytes& content);
 
   // The paths of all files, sorted.
   std::vector<std::string> files() const;

@@ -18,7 +18,7 @@ std::uint64_t fresh_owner() {
 
 SparseBytes::SparseBytes() : owner_(fresh_owner()) {}
 
-SparseBytes::SparseBytes(SparseBytes& other)
+SparseBytes::SparseBytes(const SparseBytes& other)
     : owner_(fresh_owner()),
       size_(other.size_),
       chunk_count_(other.chunk_count_),

@@ -14,14 +14,15 @@
 namespace vmdk::test {
 
 // Bytes in chunks of 4 KiB; a chunk that was never written takes no memory and is a hole. Copies
-// share their chunks until one side writes. Not thread-safe; copies in different threads are.
+// share their chunks until one side writes. Not thread-safe, and copying counts as a change of the
+// original; afterwards the copies are independent, also across threads.
 class SparseBytes {
  public:
   static constexpr std::uint64_t kChunkSize = 4 * kKiB;
 
   SparseBytes();
-  // Not const: both sides give up the right to write shared chunks in place.
-  SparseBytes(SparseBytes& other);
+  // Both sides give up the right to write the shared chunks in place.
+  SparseBytes(const SparseBytes& other);
   SparseBytes& operator=(const SparseBytes&) = delete;
   ~SparseBytes() = default;
 
@@ -68,7 +69,7 @@ class SparseBytes {
   void drop_chunks_from(std::uint64_t index);
   void zero(std::uint64_t at, std::uint64_t length);
 
-  std::uint64_t owner_;
+  mutable std::uint64_t owner_;
   std::uint64_t size_ = 0;
   std::uint64_t chunk_count_ = 0;
   std::map<std::uint64_t, std::shared_ptr<Leaf>> leaves_;

@@ -1,0 +1,34 @@
+#include "extent/flat_extent.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+
+namespace vmdk {
+
+Result<Run> FlatExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
+  return Run{RunKind::kData, std::min(max_length, size_ - at.bytes()), offset_ + at.bytes()};
+}
+
+Status FlatExtent::read(FileOffset where, std::span<std::byte> into) const {
+  ASSIGN_OR_RETURN(const std::size_t got, file_.file().read(where, into));
+  if (got != into.size())
+    return Error::make(ErrorCode::kIo, fmt::format("{}: the file ends at byte {}, in the middle of "
+                                                   "the extent; it has been cut",
+                                                   file_.name(), where.bytes() + got));
+  return {};
+}
+
+Status FlatExtent::overwrite(FileOffset where, std::span<const std::byte> from) {
+  const iovec part = part_of(from);
+  return file_.write(where, {&part, 1});
+}
+
+Status FlatExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo /*target*/) {
+  return file_.punch_hole(offset_ + at.bytes(), length);
+}
+
+}  // namespace vmdk

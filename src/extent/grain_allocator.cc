@@ -1,0 +1,300 @@
+#include "extent/grain_allocator.h"
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "base/checked_math.h"
+
+namespace vmdk {
+namespace {
+
+// A grain starts below this sector: entries have 32 bits.
+constexpr std::uint64_t kEndOfSectors = std::uint64_t{1} << 32U;
+// Streams that are told apart at one time; more of them are served without windows.
+constexpr std::size_t kMaxWindows = 64;
+constexpr std::size_t kRecentReservations = 32;
+// How far ahead of a stream's end a request still belongs to it, in requests of its size and at
+// least in grains: requests of one stream overtake each other on their way here.
+constexpr std::uint64_t kSlackRequests = 16;
+constexpr std::uint64_t kLeastSlack = 4;
+// A stream's first window, in grains, and how much longer the next one is.
+constexpr std::uint64_t kLeastWindow = 8;
+constexpr std::uint64_t kWindowGrowth = 4;
+// Ranges looked at for one reservation: bounds the time under the lock.
+constexpr std::ptrdiff_t kMaxRangesTried = 256;
+
+using Ranges = std::map<std::uint64_t, std::uint64_t>;
+
+void add_range(Ranges& ranges, std::uint64_t begin, std::uint64_t length) {
+  if (length == 0)
+    return;
+  auto next = ranges.lower_bound(begin);
+  if (next != ranges.begin()) {
+    const auto before = std::prev(next);
+    if (before->first + before->second == begin) {
+      begin = before->first;
+      length += before->second;
+      ranges.erase(before);
+    }
+  }
+  if (next != ranges.end() && begin + length == next->first) {
+    length += next->second;
+    ranges.erase(next);
+  }
+  ranges.emplace(begin, length);
+}
+
+// The first range that holds `length`; what is left of it stays.
+std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length) {
+  const auto fits = [&](const auto& range) { return range.second >= length; };
+  const auto last = std::next(
+      ranges.begin(), std::min(kMaxRangesTried, static_cast<std::ptrdiff_t>(ranges.size())));
+  const auto found = std::find_if(ranges.begin(), last, fits);
+  if (found == last)
+    return std::nullopt;
+  const auto [begin, have] = *found;
+  ranges.erase(found);
+  if (have > length)
+    ranges.emplace(begin + length, have - length);
+  return begin;
+}
+
+}  // namespace
+
+GrainAllocator::GrainAllocator(const Start& start, RequestEpochs& epochs)
+    : grain_bytes_(start.grain_bytes),
+      grain_count_(start.grain_count),
+      batch_(start.batch),
+      epochs_(epochs),
+      next_(align_up(std::max(start.file_size, start.used_end), start.grain_bytes)),
+      used_end_(start.used_end) {}
+
+std::uint64_t GrainAllocator::grains_left_at_end() const noexcept {
+  const std::uint64_t sector = next_ / kSectorSize;
+  return sector >= kEndOfSectors ? 0
+                                 : ceil_div((kEndOfSectors - sector) * kSectorSize, grain_bytes_);
+}
+
+std::optional<GrainSpace> GrainAllocator::from_window(std::uint64_t first, std::uint64_t count) {
+  for (Window& window : windows_) {
+    if (first < window.first || first >= window.first + window.taken.size())
+      continue;
+    const std::uint64_t begin = first - window.first;
+    std::uint64_t end = begin;
+    while (end < window.taken.size() && end - begin < count && !window.taken[end])
+      window.taken[end++] = true;
+    if (end == begin)
+      return std::nullopt;  // the grain had this place before it was discarded
+    window.active = true;
+    return GrainSpace{FileOffset(window.where + begin * grain_bytes_), end - begin, window.fresh};
+  }
+  return std::nullopt;
+}
+
+bool GrainAllocator::is_in_window(std::uint64_t grain) const noexcept {
+  return std::any_of(windows_.begin(), windows_.end(), [&](const Window& window) {
+    return grain >= window.first && grain < window.first + window.taken.size();
+  });
+}
+
+// The stream that a request for `count` grains at `first` continues, if there is one.
+std::optional<GrainAllocator::StreamEnd> GrainAllocator::stream_before(std::uint64_t first,
+                                                                       std::uint64_t count) const {
+  const std::uint64_t slack = std::max(kLeastSlack, kSlackRequests * count);
+  const auto continues = [&](std::uint64_t end) { return end <= first && first - end <= slack; };
+  for (const Window& window : windows_)
+    if (const std::uint64_t end = window.first + window.taken.size(); continues(end))
+      return StreamEnd{end, kWindowGrowth * window.taken.size()};
+  const auto recent = std::find_if(recent_.rbegin(), recent_.rend(),
+                                   [&](const StreamEnd& stream) { return continues(stream.end); });
+  if (recent == recent_.rend())
+    return std::nullopt;
+  return *recent;
+}
+
+bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count) {
+  if (batch_ <= 1)
+    return false;
+  const auto stream = stream_before(first, count);
+  if (!stream || is_in_window(stream->end) || is_in_window(first))
+    return false;
+  // A window whose grains are all used has done its work.
+  std::erase_if(windows_, [](const Window& window) {
+    return std::find(window.taken.begin(), window.taken.end(), false) == window.taken.end();
+  });
+  if (windows_.size() >= kMaxWindows)
+    return false;
+  const std::uint64_t wanted =
+      std::max(std::min(batch_, stream->next_length), first + count - stream->end);
+  std::uint64_t length = std::min(wanted, grain_count_ - stream->end);
+  // Two windows never cover one grain.
+  for (const Window& window : windows_)
+    if (window.first >= stream->end)
+      length = std::min(length, window.first - stream->end);
+  if (stream->end + length <= first)
+    return false;
+  const auto space = from_end(length);
+  if (!space)
+    return false;
+  std::erase_if(recent_, [&](const StreamEnd& recent) { return recent.end == stream->end; });
+  windows_.push_back({.first = stream->end,
+                      .where = space->where.bytes(),
+                      .taken = std::vector<bool>(length),
+                      .fresh = space->fresh});
+  return true;
+}
+
+std::optional<GrainSpace> GrainAllocator::from_end(std::uint64_t count) {
+  if (grains_left_at_end() < count)
+    return std::nullopt;
+  const FileOffset where(next_);
+  next_ += count * grain_bytes_;
+  return GrainSpace{where, count, true};
+}
+
+std::optional<GrainSpace> GrainAllocator::from_spare(std::uint64_t count) {
+  if (const auto begin = take_first_fit(spare_, count * grain_bytes_))
+    return GrainSpace{FileOffset(*begin), count, false};
+  return std::nullopt;
+}
+
+std::optional<GrainSpace> GrainAllocator::from_fresh_rest(std::uint64_t count) {
+  if (const auto begin = take_first_fit(fresh_rest_, count * grain_bytes_))
+    return GrainSpace{FileOffset(*begin), count, true};
+  return std::nullopt;
+}
+
+void GrainAllocator::note_reservation(std::uint64_t first, std::uint64_t count) {
+  recent_.push_back({first + count, std::max(kLeastWindow, kWindowGrowth * count)});
+  if (recent_.size() > kRecentReservations)
+    recent_.pop_front();
+}
+
+Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t count, bool partial) {
+  const std::lock_guard lock(mutex_);
+  collect_released();
+  if (auto space = from_window(first, count))
+    return *space;
+  if (open_window(first, count))
+    if (auto space = from_window(first, count))
+      return *space;
+  note_reservation(first, count);
+  if (!partial)
+    if (auto space = from_spare(count))
+      return *space;
+  if (auto space = from_fresh_rest(count))
+    return *space;
+  if (auto space = from_end(count))
+    return *space;
+  // Space is short: nobody keeps reservations, and grains go wherever one fits.
+  for (const Window& window : std::exchange(windows_, {}))
+    close_window(window);
+  for (const std::uint64_t wanted : {count, std::uint64_t{1}}) {
+    if (auto space = from_fresh_rest(wanted))
+      return *space;
+    if (auto space = from_spare(wanted))
+      return *space;
+    if (auto space = from_end(wanted))
+      return *space;
+  }
+  return Error::make(ErrorCode::kNoSpace,
+                     "the extent file is full: a grain cannot start behind sector 4294967295");
+}
+
+void GrainAllocator::unreserve(const GrainSpace& space) {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t begin = space.where.bytes();
+  for (Window& window : windows_) {
+    const std::uint64_t end = window.where + window.taken.size() * grain_bytes_;
+    if (begin < window.where || begin >= end)
+      continue;
+    const auto from = static_cast<std::ptrdiff_t>((begin - window.where) / grain_bytes_);
+    std::fill_n(window.taken.begin() + from, space.count, false);
+    return;
+  }
+  add_range(space.fresh ? fresh_rest_ : spare_, begin, space.count * grain_bytes_);
+}
+
+void GrainAllocator::give_back(const GrainSpace& space) {
+  const std::lock_guard lock(mutex_);
+  add_range(spare_, space.where.bytes(), space.count * grain_bytes_);
+}
+
+void GrainAllocator::note_used(std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  used_end_ = std::max(used_end_, end);
+}
+
+void GrainAllocator::add_unused(FileOffset where, std::uint64_t grains) {
+  const std::lock_guard lock(mutex_);
+  add_range(spare_, where.bytes(), grains * grain_bytes_);
+}
+
+void GrainAllocator::freed(const std::vector<std::uint32_t>& sectors) {
+  const std::lock_guard lock(mutex_);
+  freed_.insert(freed_.end(), sectors.begin(), sectors.end());
+}
+
+std::vector<std::uint32_t> GrainAllocator::take_freed() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(freed_, {});
+}
+
+void GrainAllocator::put_back_freed(const std::vector<std::uint32_t>& sectors) {
+  freed(sectors);
+}
+
+void GrainAllocator::release(const std::vector<std::uint32_t>& sectors) {
+  if (sectors.empty())
+    return;
+  const std::lock_guard lock(mutex_);
+  waiting_.push_back({epochs_.now(), sectors});
+}
+
+void GrainAllocator::collect_released() {
+  while (!waiting_.empty() && epochs_.passed(waiting_.front().tag)) {
+    for (const std::uint32_t sector : waiting_.front().sectors) {
+      // A grain of a foreign image may start anywhere: only its whole slots can be used again.
+      const std::uint64_t at = sector * kSectorSize;
+      if (at % grain_bytes_ == 0)
+        add_range(spare_, at, grain_bytes_);
+    }
+    waiting_.pop_front();
+  }
+}
+
+void GrainAllocator::close_window(const Window& window) {
+  for (std::uint64_t i = 0; i < window.taken.size(); ++i)
+    if (!window.taken[i])
+      add_range(window.fresh ? fresh_rest_ : spare_, window.where + i * grain_bytes_, grain_bytes_);
+}
+
+void GrainAllocator::tick() {
+  const std::lock_guard lock(mutex_);
+  for (const Window& window : windows_)
+    if (!window.active)
+      close_window(window);
+  std::erase_if(windows_, [](const Window& window) { return !window.active; });
+  for (Window& window : windows_)
+    window.active = false;
+}
+
+Status GrainAllocator::extend_file(OpenFile& file) const {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(const std::uint64_t size, file.file().size());
+  return size >= next_ ? Status{} : file.resize(next_);
+}
+
+std::uint64_t GrainAllocator::next() const {
+  const std::lock_guard lock(mutex_);
+  return next_;
+}
+
+std::uint64_t GrainAllocator::used_end() const {
+  const std::lock_guard lock(mutex_);
+  return used_end_;
+}
+
+}  // namespace vmdk

@@ -1,0 +1,57 @@
+// A file of an image, opened once in this process, and whether it has writes that no sync covered.
+#pragma once
+
+#include <vmdk/io.h>
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace vmdk {
+
+// Any thread.
+class OpenFile {
+ public:
+  explicit OpenFile(std::unique_ptr<File> file) noexcept : file_(std::move(file)) {}
+
+  const File& file() const noexcept { return *file_; }
+
+  File& file() noexcept { return *file_; }
+
+  const std::string& name() const noexcept { return file_->name(); }
+
+  Status write(FileOffset at, std::span<const iovec> parts) {
+    return noted(file_->write(at, parts));
+  }
+
+  Status punch_hole(FileOffset at, std::uint64_t length) {
+    return noted(file_->punch_hole(at, length));
+  }
+
+  Status grow(std::uint64_t end) { return noted(file_->grow(end)); }
+
+  Status resize(std::uint64_t size) { return noted(file_->resize(size)); }
+
+  bool has_unsynced_writes() const noexcept { return unsynced_.load(); }
+
+  // One fdatasync, or none when nothing was written since the last.
+  Status sync() {
+    if (!unsynced_.exchange(false))
+      return {};
+    return file_->sync();
+  }
+
+ private:
+  // The mark is set behind the write: set before it, a sync that runs between would take the mark
+  // away and leave the write uncovered. A failed write may have stored a part, so it counts too.
+  Status noted(Status status) {
+    unsynced_.store(true);
+    return status;
+  }
+
+  std::unique_ptr<File> file_;
+  std::atomic<bool> unsynced_{false};
+};
+
+}  // namespace vmdk

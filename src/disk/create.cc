@@ -221,13 +221,8 @@ Result<NewFile> plan_extent(const fs::path& image, const CreateOptions& options,
   auto layout =
       lay_out_sparse_extent(length, Sectors(options.grain_size / kSectorSize),
                             embeds ? kEmbeddedDescriptorSectors : 0, options.zeroed_grains);
-  if (!layout) {
-    Error error = std::move(layout).error().with_context(image.native());
-    if (!embeds)
-      return error;
-    return std::move(error).with_hint(
-        "--type=twoGbMaxExtentSparse has a file of its own for every 2047 MiB");
-  }
+  if (!layout)
+    return std::move(layout).error().with_context(image.native());
   file.size = layout->file_size;
   file.layout = *layout;
   return file;

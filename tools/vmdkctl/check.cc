@@ -1,0 +1,144 @@
+#include <vmdk/check.h>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "io/posix_file_system.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/progress_line.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+// As qemu-img's check: 0, 2 and 3 are CheckReport::exit_code().
+constexpr int kCouldNotRun = 1;
+
+std::string_view severity_word(vmdk::Severity severity) {
+  switch (severity) {
+    case vmdk::Severity::kNote:
+      return "note";
+    case vmdk::Severity::kLeak:
+      return "leak";
+    case vmdk::Severity::kDamage:
+      return "damage";
+  }
+  return "";
+}
+
+std::string_view verdict_word(const vmdk::CheckReport& report) {
+  switch (report.exit_code()) {
+    case 0:
+      return "clean";
+    case 3:
+      return "leaks";
+    default:
+      return "damage";
+  }
+}
+
+Json report_json(std::string_view image, const vmdk::CheckReport& report) {
+  Json json;
+  json["schema"] = kSchema;
+  put_bytes(json, "image", image);
+  json["verdict"] = verdict_word(report);
+  json["damageCount"] = report.damage_count;
+  json["leakCount"] = report.leak_count;
+  json["allocatedGrains"] = report.allocated_grains;
+  json["totalGrains"] = report.total_grains;
+  json["unusedBytes"] = report.unused_bytes;
+  json["findings"] = Json::array();
+  for (const vmdk::Finding& finding : report.findings) {
+    Json entry;
+    entry["severity"] = severity_word(finding.severity);
+    put_bytes(entry, "file", finding.file);
+    put_bytes(entry, "text", finding.text);
+    json["findings"].push_back(std::move(entry));
+  }
+  json["repairs"] = Json::array();
+  for (const std::string& repair : report.repairs) {
+    Json entry;
+    put_bytes(entry, "text", repair);
+    json["repairs"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+void print_report(std::string_view image, const vmdk::CheckReport& report) {
+  for (const vmdk::Finding& finding : report.findings) {
+    print_line(fmt::format("{}: {}: {}", printable(finding.file), severity_word(finding.severity),
+                           printable(finding.text)));
+  }
+  for (const std::string& repair : report.repairs)
+    print_line(fmt::format("repaired: {}", printable(repair)));
+  std::string text = fmt::format("{}: {}", printable(image), verdict_word(report));
+  if (report.damage_count + report.leak_count > 0)
+    text += fmt::format(", {} errors, {} leaks", report.damage_count, report.leak_count);
+  if (report.total_grains > 0)
+    text += fmt::format(", {} of {} grains in use", report.allocated_grains, report.total_grains);
+  if (report.unused_bytes > 0)
+    text += fmt::format(", {} unused", vmdk::format_size(report.unused_bytes));
+  print_line(text);
+}
+
+vmdk::Result<vmdk::CheckOptions> options_of(const Usage& usage, const Arguments& arguments) {
+  vmdk::CheckOptions options;
+  options.open = open_options(usage, arguments);
+  const auto repair = arguments.value("repair");
+  if (repair && !repair->empty() && *repair != "tables") {
+    return usage_error(usage, fmt::format("cannot repair \"{}\": --repair alone ends interrupted "
+                                          "commits, --repair=tables also makes the tables' copies "
+                                          "agree",
+                                          *repair));
+  }
+  options.repair = repair.has_value();
+  options.repair_tables = repair == "tables";
+  return options;
+}
+
+int run_check(const Usage& usage, const Arguments& arguments) {
+  auto options = options_of(usage, arguments);
+  if (!options) {
+    print_error(options.error());
+    return kUsage;
+  }
+  const std::string& image = arguments.operands[0];
+  vmdk::PosixFileSystem file_system;
+  const auto report = [&] {
+    ProgressLine progress(image, arguments.has("progress"));
+    options->progress = progress.callback();
+    return vmdk::check_image(file_system, image, *options);
+  }();
+  if (!report) {
+    print_error(report.error());
+    return kCouldNotRun;
+  }
+  if (arguments.has("json"))
+    print_line(to_text(report_json(image, *report)));
+  else
+    print_report(image, *report);
+  return report->exit_code();
+}
+
+}  // namespace
+
+Verb check_verb() {
+  Usage usage{"check",
+              "IMAGE",
+              "Checks an image and its parents. Exit status: 0 clean, 1 could not run,\n"
+              "2 damage, 3 leaks, unclean mark or interrupted commit (which lose no data).",
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
+               {"repair", 0, OptionKind::kOptionalValue, "tables",
+                "end an interrupted commit and clear the mark; with\n"
+                "\"=tables\" also make the copies of the tables agree"},
+               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+              1,
+              1};
+  for (const OptionSpec& option : chain_options())
+    usage.options.push_back(option);
+  return {std::move(usage), run_check};
+}
+
+}  // namespace vmdkctl

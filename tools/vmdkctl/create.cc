@@ -1,0 +1,141 @@
+#include <vmdk/create.h>
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "io/posix_file_system.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/progress_line.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct NamedType {
+  std::string_view name;
+  vmdk::ImageType type;
+};
+
+constexpr std::array<NamedType, 5> kTypes{{
+    {"monolithicSparse", vmdk::ImageType::kMonolithicSparse},
+    {"twoGbMaxExtentSparse", vmdk::ImageType::kTwoGbMaxExtentSparse},
+    {"monolithicFlat", vmdk::ImageType::kMonolithicFlat},
+    {"twoGbMaxExtentFlat", vmdk::ImageType::kTwoGbMaxExtentFlat},
+    {"vmfs", vmdk::ImageType::kVmfs},
+}};
+
+vmdk::Result<vmdk::ImageType> parse_type(const Usage& usage, std::string_view word) {
+  std::vector<std::string_view> known;
+  for (const NamedType& candidate : kTypes) {
+    if (candidate.name == word)
+      return candidate.type;
+    known.push_back(candidate.name);
+  }
+  return usage_error(usage, fmt::format("unknown type \"{}\"{}; types: {}", word,
+                                        suggestion(word, known), fmt::join(known, ", ")));
+}
+
+vmdk::Result<std::uint64_t> parse_size_option(const Usage& usage, std::string_view text) {
+  auto size = vmdk::parse_size(text);
+  if (!size)
+    return usage_error(usage, size.error().message());
+  return size;
+}
+
+vmdk::Result<std::optional<std::uint64_t>> capacity_of(const Usage& usage,
+                                                       const Arguments& arguments) {
+  const auto option = arguments.value("size");
+  const bool operand = arguments.operands.size() > 1;
+  if (option && operand)
+    return usage_error(usage, "the size is given twice");
+  if (!option && !operand) {
+    if (!arguments.has("parent"))
+      return usage_error(usage, "SIZE is missing");
+    return std::optional<std::uint64_t>();
+  }
+  ASSIGN_OR_RETURN(const std::uint64_t size,
+                   parse_size_option(usage, option ? *option : arguments.operands[1]));
+  return std::optional(size);
+}
+
+vmdk::Result<vmdk::CreateOptions> options_of(const Usage& usage, const Arguments& arguments) {
+  vmdk::CreateOptions options;
+  if (const auto type = arguments.value("type")) {
+    ASSIGN_OR_RETURN(options.type, parse_type(usage, *type));
+  }
+  if (const auto grain = arguments.value("grain")) {
+    ASSIGN_OR_RETURN(options.grain_size, parse_size_option(usage, *grain));
+  }
+  ASSIGN_OR_RETURN(options.capacity, capacity_of(usage, arguments));
+  options.adapter = arguments.value("adapter").value_or("");
+  options.zeroed_grains = arguments.has("zeroed-grains");
+  options.parent = arguments.value("parent").value_or("");
+  if (arguments.has("parent") && options.parent.empty())
+    return usage_error(usage, "the parent's name is empty");
+  options.parent_options = open_options(usage, arguments);
+  return options;
+}
+
+// Files named in an image are opened only below its own folder unless the user says more.
+void note_foreign_parent(const fs::path& image, const fs::path& parent) {
+  std::error_code ignored;
+  const fs::path base = image.parent_path().empty() ? fs::path(".") : image.parent_path();
+  const fs::path way = fs::relative(parent, base, ignored);
+  if (way.empty() || *way.begin() != "..")
+    return;
+  print_note(
+      fmt::format("{}: its parent is outside its folder: to open it, --allow-dir={} is needed",
+                  image.native(), fs::absolute(parent, ignored).parent_path().native()));
+}
+
+int run_create(const Usage& usage, const Arguments& arguments) {
+  auto options = options_of(usage, arguments);
+  if (!options) {
+    print_error(options.error());
+    return kUsage;
+  }
+  const fs::path image = arguments.operands[0];
+  ProgressLine progress(image.native(), arguments.has("progress"));
+  options->progress = progress.callback();
+  vmdk::PosixFileSystem file_system;
+  const auto made = vmdk::create_image(file_system, image, *options);
+  if (!made) {
+    print_error(made.error());
+    return made.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed;
+  }
+  if (!options->parent.empty())
+    note_foreign_parent(image, options->parent);
+  return kDone;
+}
+
+}  // namespace
+
+Verb create_verb() {
+  Usage usage{"create",
+              "IMAGE [SIZE]",
+              "Makes a new, empty image. SIZE: bytes, or with K, M, G, T (powers of 1024); a\n"
+              "multiple of 512. A child has its parent's size. No file is ever overwritten.",
+              {{"size", 0, OptionKind::kValue, "SIZE", "the same as the operand"},
+               {"type", 0, OptionKind::kValue, "T",
+                "monolithicSparse (default), monolithicFlat, vmfs,\ntwoGbMaxExtentSparse, "
+                "twoGbMaxExtentFlat"},
+               {"grain", 0, OptionKind::kValue, "SIZE", "unit of allocation, 4K to 1M (64K)"},
+               {"adapter", 0, OptionKind::kValue, "A", "ide, buslogic, lsilogic or legacyESX"},
+               {"parent", 0, OptionKind::kValue, "P", "make a child (snapshot) over the image P"},
+               {"zeroed-grains", 0, OptionKind::kFlag, "", "allow discards over a parent"},
+               {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
+               {"allow-dir", 0, OptionKind::kList, "DIR", "files named in P may be below DIR"},
+               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+              1,
+              2};
+  return {std::move(usage), run_create};
+}
+
+}  // namespace vmdkctl

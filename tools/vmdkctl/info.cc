@@ -1,0 +1,238 @@
+#include <vmdk/disk.h>
+#include <vmdk/units.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "io/posix_file_system.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What both forms of the answer are made from. Layers here count from the base, which is 0.
+struct Facts {
+  std::string image;
+  std::uint64_t capacity = 0;   // bytes
+  std::uint64_t allocated = 0;  // bytes of the whole chain, as the flat file would show them
+  std::vector<vmdk::LayerInfo> layers;
+
+  const vmdk::LayerInfo& top() const { return layers.back(); }
+};
+
+bool is_clean(const vmdk::LayerInfo& layer) {
+  return std::none_of(layer.extents.begin(), layer.extents.end(),
+                      [](const vmdk::ExtentInfo& extent) { return extent.unclean; });
+}
+
+const vmdk::ExtentInfo* first_sparse(const vmdk::LayerInfo& layer) {
+  for (const vmdk::ExtentInfo& extent : layer.extents) {
+    if (extent.grain_size != 0)
+      return &extent;
+  }
+  return nullptr;
+}
+
+// Whether layer `index` names the content id that the layer below it has.
+bool parent_matches(const Facts& facts, std::size_t index) {
+  return index > 0 && facts.layers[index].parent_cid == facts.layers[index - 1].cid;
+}
+
+vmdk::Result<Facts> look(vmdk::FileSystem& file_system, const fs::path& image,
+                         vmdk::OpenOptions options) {
+  // Information is wanted about a running machine's disk and about a broken chain as well.
+  options.share = true;
+  options.ignore_cid = true;
+  ASSIGN_OR_RETURN(const auto disk, vmdk::Disk::open(file_system, image, std::move(options)));
+  Facts facts{image.native(), disk->capacity(), disk->allocated(), disk->info().layers};
+  std::reverse(facts.layers.begin(), facts.layers.end());
+  return facts;
+}
+
+Json extent_json(const vmdk::ExtentInfo& extent) {
+  Json json;
+  json["type"] = extent.type;
+  json["access"] = extent.access;
+  json["sectors"] = extent.length / vmdk::kSectorSize;
+  if (!extent.file.empty()) {
+    put_bytes(json, "file", extent.file);
+    json["offset"] = extent.file_offset;
+  }
+  if (extent.grain_size != 0) {
+    json["grainBytes"] = extent.grain_size;
+    json["version"] = extent.header_version;
+    json["zeroedGrains"] = extent.zeroed_grains;
+    json["clean"] = !extent.unclean;
+  }
+  return json;
+}
+
+Json layer_json(const Facts& facts, std::size_t index) {
+  const vmdk::LayerInfo& layer = facts.layers[index];
+  Json json;
+  json["index"] = index;
+  put_bytes(json, "file", layer.file);
+  put_bytes(json, "createType", layer.create_type);
+  json["cid"] = cid_text(layer.cid);
+  if (layer.parent_cid) {
+    json["parentCid"] = cid_text(*layer.parent_cid);
+    json["parentMatches"] = parent_matches(facts, index);
+    put_bytes(json, "parentHint", layer.parent_hint);
+  }
+  put_bytes(json, "adapter", layer.adapter);
+  json["virtualBytes"] = layer.capacity;
+  json["allocatedBytes"] = layer.allocated;
+  json["clean"] = is_clean(layer);
+  json["extents"] = Json::array();
+  for (const vmdk::ExtentInfo& extent : layer.extents)
+    json["extents"].push_back(extent_json(extent));
+  return json;
+}
+
+Json facts_json(const Facts& facts) {
+  const vmdk::LayerInfo& top = facts.top();
+  Json json;
+  json["schema"] = kSchema;
+  put_bytes(json, "image", facts.image);
+  Json format;
+  put_bytes(format, "createType", top.create_type);
+  if (const auto* extent = first_sparse(top)) {
+    format["version"] = extent->header_version;
+    format["grainBytes"] = extent->grain_size;
+    format["zeroedGrains"] = extent->zeroed_grains;
+  }
+  json["format"] = std::move(format);
+  json["virtualBytes"] = facts.capacity;
+  json["allocatedBytes"] = facts.allocated;
+  json["clean"] = is_clean(top);
+  json["cid"] = cid_text(top.cid);
+  if (top.parent_cid) {
+    json["parentCid"] = cid_text(*top.parent_cid);
+    json["parentMatches"] = parent_matches(facts, facts.layers.size() - 1);
+  }
+  json["layers"] = Json::array();
+  for (std::size_t i = 0; i < facts.layers.size(); ++i)
+    json["layers"].push_back(layer_json(facts, i));
+  return json;
+}
+
+void print_row(std::string_view name, std::string_view text) {
+  print_line(fmt::format("{:<17}{}", name, printable(text)));
+}
+
+std::string format_row(const vmdk::LayerInfo& layer) {
+  std::string text = layer.create_type;
+  if (const auto* extent = first_sparse(layer)) {
+    text += fmt::format(", version {}, grain {}", extent->header_version,
+                        vmdk::format_size(extent->grain_size));
+    if (extent->zeroed_grains)
+      text += ", zeroed grains";
+  }
+  return text;
+}
+
+std::string content_row(const Facts& facts) {
+  const vmdk::LayerInfo& top = facts.top();
+  std::string text = cid_text(top.cid);
+  if (!top.parent_cid)
+    return text + ", no parent";
+  text += fmt::format(", parent {}", cid_text(*top.parent_cid));
+  if (parent_matches(facts, facts.layers.size() - 1))
+    return text + " (matches)";
+  return text + " (does not match: the parent was changed)";
+}
+
+// "2 RW SPARSE, 1 RDONLY FLAT"
+std::string extents_row(const vmdk::LayerInfo& layer) {
+  std::map<std::string, std::size_t> counts;
+  for (const vmdk::ExtentInfo& extent : layer.extents)
+    ++counts[fmt::format("{} {}", extent.access, extent.type)];
+  std::string text;
+  for (const auto& [kind, count] : counts)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kind);
+  return text;
+}
+
+void print_layers(const Facts& facts) {
+  std::size_t width = 0;
+  for (const vmdk::LayerInfo& layer : facts.layers)
+    width = std::max(width, printable(layer.file).size());
+  for (std::size_t i = 0; i < facts.layers.size(); ++i) {
+    const vmdk::LayerInfo& layer = facts.layers[i];
+    std::string text = fmt::format("{:<3}{:<{}}  {:>10}  {}", i, printable(layer.file), width,
+                                   vmdk::format_size(layer.allocated), layer.create_type);
+    if (i > 0 && !parent_matches(facts, i))
+      text += "  (made over another content of its parent)";
+    print_row(i == 0 ? "layers" : "", text);
+  }
+}
+
+void print_facts(const Facts& facts) {
+  const vmdk::LayerInfo& top = facts.top();
+  print_row("image", facts.image);
+  print_row("format", format_row(top));
+  print_row("virtual size",
+            fmt::format("{} ({} bytes)", vmdk::format_size(facts.capacity), facts.capacity));
+  std::uint64_t chain = 0;
+  for (const vmdk::LayerInfo& layer : facts.layers)
+    chain += layer.allocated;
+  print_row("on disk", facts.layers.size() == 1 ? vmdk::format_size(top.allocated)
+                                                : fmt::format("{} (this layer), {} (chain)",
+                                                              vmdk::format_size(top.allocated),
+                                                              vmdk::format_size(chain)));
+  print_row("state", is_clean(top) ? "clean" : "open for writing, or its last session did not end");
+  print_row("content id", content_row(facts));
+  print_row("extents", extents_row(top));
+  if (!top.adapter.empty())
+    print_row("adapter", top.adapter);
+  print_layers(facts);
+}
+
+int run_info(const Usage& usage, const Arguments& arguments) {
+  vmdk::PosixFileSystem file_system;
+  int status = kDone;
+  bool first = true;
+  for (const std::string& image : arguments.operands) {
+    const auto facts = look(file_system, image, open_options(usage, arguments));
+    if (!facts) {
+      print_error(facts.error());
+      status = kFailed;
+      continue;
+    }
+    if (arguments.has("json")) {
+      print_line(to_text(facts_json(*facts)));
+      continue;
+    }
+    if (!first)
+      print_line("");
+    first = false;
+    print_facts(*facts);
+  }
+  return status;
+}
+
+}  // namespace
+
+Verb info_verb() {
+  Usage usage{"info",
+              "IMAGE...",
+              "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
+              "beside a running machine.",
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"}},
+              1,
+              std::numeric_limits<std::size_t>::max()};
+  for (const OptionSpec& option : chain_options())
+    usage.options.push_back(option);
+  return {std::move(usage), run_info};
+}
+
+}  // namespace vmdkctl

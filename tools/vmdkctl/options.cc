@@ -1,0 +1,197 @@
+#include "vmdkctl/options.h"
+
+#include <algorithm>
+
+#include <boost/program_options.hpp>
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "vmdkctl/output.h"
+
+namespace vmdkctl {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr OptionSpec kHelp{"help", 'h', OptionKind::kFlag, "", "show this text"};
+constexpr std::string_view kOperands = "operand";
+
+std::string declared_name(const OptionSpec& option) {
+  std::string name(option.name);
+  if (option.letter != 0)
+    name += fmt::format(",{}", option.letter);
+  return name;
+}
+
+const po::value_semantic* semantic_of(const OptionSpec& option) {
+  switch (option.kind) {
+    case OptionKind::kFlag:
+      return new po::untyped_value(true);  // the description takes it over
+    case OptionKind::kValue:
+    case OptionKind::kOptionalValue:
+      return po::value<std::string>();
+    case OptionKind::kList:
+      return po::value<std::vector<std::string>>()->composing();
+  }
+  return nullptr;
+}
+
+void declare(po::options_description& description, const OptionSpec& option) {
+  description.add_options()(declared_name(option).c_str(), semantic_of(option), "");
+}
+
+// How an option looks in the help: "-p, --progress", "    --type=T".
+std::string signature_of(const OptionSpec& option) {
+  std::string text = option.letter != 0 ? fmt::format("-{}, ", option.letter) : "    ";
+  text += fmt::format("--{}", option.name);
+  if (option.kind == OptionKind::kOptionalValue)
+    return text + fmt::format("[={}]", option.value);
+  if (option.kind != OptionKind::kFlag)
+    text += fmt::format("={}", option.value);
+  return text;
+}
+
+vmdk::Error unknown_option(const Usage& usage, std::string_view word) {
+  const std::string_view given = word.substr(0, word.find('='));
+  std::vector<std::string_view> known{kHelp.name};
+  for (const OptionSpec& option : usage.options)
+    known.push_back(option.name);
+  const std::string_view bare = given.substr(std::min(given.find_first_not_of('-'), given.size()));
+  std::string message = fmt::format("unknown option \"{}\"", given);
+  if (const auto near = vmdk::nearest(bare, known); !near.empty())
+    message += fmt::format(" (did you mean \"--{}\"?)", near);
+  return usage_error(usage, std::move(message));
+}
+
+vmdk::Status count_operands(const Usage& usage, const Arguments& arguments) {
+  if (arguments.operands.size() < usage.min_operands)
+    return usage_error(usage, fmt::format("{} is missing", usage.operands));
+  if (arguments.operands.size() > usage.max_operands) {
+    return usage_error(usage, fmt::format("\"{}\" is one operand too many",
+                                          arguments.operands[usage.max_operands]));
+  }
+  return {};
+}
+
+// Takes the options out of `words` whose value may be left out and is: Boost would read the next
+// word as the value.
+Arguments take_bare_options(const Usage& usage, std::vector<std::string>& words) {
+  Arguments arguments;
+  for (const OptionSpec& option : usage.options) {
+    if (option.kind != OptionKind::kOptionalValue)
+      continue;
+    const auto end = std::find(words.begin(), words.end(), "--");
+    const auto kept = std::remove(words.begin(), end, fmt::format("--{}", option.name));
+    if (kept == end)
+      continue;
+    words.erase(kept, end);
+    arguments.values[std::string(option.name)] = {};
+  }
+  return arguments;
+}
+
+void collect(const po::parsed_options& parsed, Arguments& arguments) {
+  for (const po::option& option : parsed.options) {
+    if (option.position_key >= 0) {
+      arguments.operands.insert(arguments.operands.end(), option.value.begin(), option.value.end());
+      continue;
+    }
+    auto& values = arguments.values[option.string_key];
+    values.insert(values.end(), option.value.begin(), option.value.end());
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> Arguments::value(std::string_view name) const {
+  const auto found = values.find(name);
+  if (found == values.end())
+    return std::nullopt;
+  return found->second.empty() ? std::string() : found->second.front();
+}
+
+std::span<const std::string> Arguments::list(std::string_view name) const {
+  const auto found = values.find(name);
+  return found == values.end() ? std::span<const std::string>() : found->second;
+}
+
+vmdk::Result<Arguments> parse(const Usage& usage, std::vector<std::string> words) {
+  po::options_description description;
+  declare(description, kHelp);
+  for (const OptionSpec& option : usage.options)
+    declare(description, option);
+  po::options_description all;
+  all.add(description)
+      .add_options()(std::string(kOperands).c_str(), po::value<std::vector<std::string>>(), "");
+  po::positional_options_description operands;
+  operands.add(std::string(kOperands).c_str(), -1);
+  Arguments arguments = take_bare_options(usage, words);
+  const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+  try {
+    const po::parsed_options parsed =
+        po::command_line_parser(words).options(all).positional(operands).style(style).run();
+    po::variables_map checked;  // finds what is given twice or lacks its value
+    po::store(parsed, checked);
+    collect(parsed, arguments);
+    if (!arguments.has(kHelp.name))
+      RETURN_IF_ERROR(count_operands(usage, arguments));
+    return arguments;
+  } catch (const po::unknown_option& error) {
+    return unknown_option(usage, error.get_option_name());
+  } catch (const po::error& error) {
+    return usage_error(usage, error.what());
+  }
+}
+
+std::string help_text(const Usage& usage) {
+  std::string text = fmt::format("Usage: vmdkctl {} [OPTION...] {}\n{}\n\n", usage.verb,
+                                 usage.operands, usage.purpose);
+  std::vector<OptionSpec> options = usage.options;
+  options.push_back(kHelp);
+  std::size_t width = 0;
+  for (const OptionSpec& option : options)
+    width = std::max(width, signature_of(option).size());
+  for (const OptionSpec& option : options) {
+    text += fmt::format("  {:{}}  ", signature_of(option), width);
+    for (const char c : option.text)
+      text += c == '\n' ? fmt::format("\n{:{}}", "", width + 4) : std::string(1, c);
+    text += '\n';
+  }
+  return text;
+}
+
+vmdk::Error usage_error(const Usage& usage, std::string message) {
+  return vmdk::Error::make(vmdk::ErrorCode::kInvalidArgument,
+                           fmt::format("{}: {}", usage.verb, message))
+      .with_hint(fmt::format("vmdkctl {} --help", usage.verb));
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+  const std::string_view near = vmdk::nearest(word, known);
+  return near.empty() ? std::string() : fmt::format(" (did you mean \"{}\"?)", near);
+}
+
+std::vector<OptionSpec> chain_options() {
+  return {{"parent", 0, OptionKind::kList, "FILE", "use FILE as the next missing parent"},
+          {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
+          {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"}};
+}
+
+vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
+  vmdk::OpenOptions options;
+  options.access = vmdk::Access::kReadOnly;
+  options.log = log_to_stderr();
+  for (const std::string& directory : arguments.list("search"))
+    options.search_dirs.emplace_back(directory);
+  for (const std::string& directory : arguments.list("allow-dir"))
+    options.allow_dirs.emplace_back(directory);
+  for (const OptionSpec& option : usage.options) {
+    if (option.name == "parent" && option.kind == OptionKind::kList) {
+      for (const std::string& file : arguments.list("parent"))
+        options.parents.emplace_back(file);
+    }
+  }
+  return options;
+}
+
+}  // namespace vmdkctl

@@ -1,0 +1,71 @@
+// The command line of one verb: a table of its options, from which parsing and help are both made,
+// so that they cannot disagree.
+#pragma once
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vmdkctl {
+
+enum class OptionKind {
+  kFlag,           // --json
+  kValue,          // --type=T
+  kOptionalValue,  // --repair or --repair=tables
+  kList,           // --search=DIR, may be repeated
+};
+
+struct OptionSpec {
+  std::string_view name;
+  char letter = 0;  // 0: none
+  OptionKind kind = OptionKind::kFlag;
+  std::string_view value;  // how the help calls the value
+  std::string_view text;   // a line end goes on under its beginning
+};
+
+struct Usage {
+  std::string_view verb;
+  std::string_view operands;  // as the help shows them
+  std::string_view purpose;
+  std::vector<OptionSpec> options;  // without --help, which every verb has
+  std::size_t min_operands = 1;
+  std::size_t max_operands = 1;
+};
+
+struct Arguments {
+  // By the option's name; flags, and options whose value was left out, have an empty list.
+  std::map<std::string, std::vector<std::string>, std::less<>> values;
+  std::vector<std::string> operands;
+
+  bool has(std::string_view name) const { return values.find(name) != values.end(); }
+
+  std::optional<std::string> value(std::string_view name) const;
+  std::span<const std::string> list(std::string_view name) const;
+};
+
+// kInvalidArgument, with the nearest known name, for what the usage does not know. Option names are
+// never guessed from their beginnings. With --help among them, operands are not counted.
+vmdk::Result<Arguments> parse(const Usage& usage, std::vector<std::string> words);
+
+std::string help_text(const Usage& usage);
+
+// An Error of kInvalidArgument that points to the verb's help.
+vmdk::Error usage_error(const Usage& usage, std::string message);
+
+// " (did you mean "grain"?)", or nothing when no known word is near.
+std::string suggestion(std::string_view word, std::span<const std::string_view> known);
+
+// Options that say where the files of a chain may lie.
+std::vector<OptionSpec> chain_options();
+// What they say; read-only, messages to stderr. The value of --parent is left to the verb that
+// makes children.
+vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments);
+
+}  // namespace vmdkctl

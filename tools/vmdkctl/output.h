@@ -1,0 +1,49 @@
+// What the verbs print: messages for people, JSON for programs.
+#pragma once
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
+
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace vmdkctl {
+
+// Exit statuses; `check` has its own.
+inline constexpr int kDone = 0;
+inline constexpr int kUsage = 1;  // usage, or could not run
+inline constexpr int kFailed = 2;
+
+using Json = nlohmann::ordered_json;
+
+// The version of everything printed with --json.
+inline constexpr int kSchema = 1;
+
+// The text with control characters written as \xNN: names come from images, and a terminal would
+// obey them.
+std::string printable(std::string_view text);
+
+// "vmdkctl: MESSAGE" and its hint, on stderr.
+void print_error(const vmdk::Error& error);
+void print_note(std::string_view text);
+// Warnings and errors of the library, on stderr.
+vmdk::LogSink log_to_stderr();
+
+// On stdout, with a line end.
+void print_line(std::string_view text);
+
+// Puts a file's name or other bytes of an image: `object[key]`, and where they are not UTF-8 (JSON
+// then shows U+FFFD in their place) the exact bytes in `object[key + "Base64"]`.
+void put_bytes(Json& object, const std::string& key, std::string_view bytes);
+// One line.
+std::string to_text(const Json& object);
+
+std::string base64(std::string_view bytes);
+
+// Content ids as they stand in descriptors.
+std::string cid_text(std::uint32_t cid);
+
+}  // namespace vmdkctl

@@ -1,0 +1,21 @@
+// The verbs of vmdkctl. Each gets the words behind its name and returns the exit status.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vmdkctl/options.h"
+
+namespace vmdkctl {
+
+struct Verb {
+  Usage usage;
+  int (*run)(const Usage& usage, const Arguments& arguments);
+};
+
+Verb create_verb();
+Verb info_verb();
+Verb check_verb();
+Verb map_verb();
+
+}  // namespace vmdkctl

@@ -64,6 +64,7 @@ def describe(folder, ours):
         ('kernel', platform.release()),
         ('CPU', _cpu()),
         ('memory', _memory()),
+        ('load at the start', f'{os.getloadavg()[0]:.2f}'),
         ('file system', file_system_of(folder)),
         ('QEMU', _first_line('qemu-img', '--version')),
         ('libfuse', _first_line('fusermount3', '--version')),

@@ -66,6 +66,12 @@ class Report:
                  verdict.measured, verdict.word] for verdict in self._verdicts]
         return table(['target', 'wanted', 'measured', 'reached'], rows, markdown)
 
+    def _summary(self):
+        reached = sum(verdict.reached is True for verdict in self._verdicts)
+        unmeasured = sum(verdict.reached is None for verdict in self._verdicts)
+        text = f'{reached} of {len(self._verdicts)} targets reached'
+        return f'{text}, {unmeasured} not measured.' if unmeasured else f'{text}.'
+
     def _failures(self):
         return [f'FAILED {job}, {peer}: {text}' for job, peer, text in self._results.failures]
 
@@ -81,7 +87,7 @@ class Report:
         lines += ['', f'Values: {self._scale()}. "ours vs": how many times better vmdkfuse is.', '']
         lines += self._measurements(False)
         if self._verdicts:
-            lines += ['', *self._targets(False)]
+            lines += ['', *self._targets(False), self._summary()]
         if self._results.failures:
             lines += ['', *self._failures()]
         return '\n'.join(lines) + '\n'
@@ -89,7 +95,8 @@ class Report:
     def markdown(self):
         lines = ['# Benchmarks', '', method.INTRODUCTION, '', '## Environment', '']
         lines += [f'* {name}: {value}' for name, value in self._facts]
-        lines += ['', '## Targets', '', *self._targets(True)]
+        if self._verdicts:
+            lines += ['', '## Targets', '', *self._targets(True), '', self._summary()]
         lines += ['', '## Measurements', '',
                   f'{self._scale().capitalize()}; in brackets the smallest and the largest value. '
                   '"ours vs" says how many times better vmdkfuse is (above 1: better).', '']

@@ -1,0 +1,39 @@
+// What create_image() is going to make, worked out and judged before the first file exists.
+#pragma once
+
+#include <vmdk/create.h>
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/sparse_header.h"
+
+namespace vmdk {
+
+// A file to make. Flat ones have a length only.
+struct NewFile {
+  std::filesystem::path path;
+  std::uint64_t size = 0;              // bytes
+  std::optional<SparseLayout> layout;  // sparse ones
+};
+
+struct CreatePlan {
+  std::vector<NewFile> extents;
+  std::string descriptor;
+  bool embedded = false;  // extents[0] is the image itself and holds the descriptor
+  // Keeps the parent's locks, so that its content id stays what the descriptor says.
+  std::unique_ptr<Disk> parent;
+};
+
+// Reads the parent, writes nothing. Whatever cannot be made is refused here.
+Result<CreatePlan> plan_image(FileSystem& file_system, const std::filesystem::path& image,
+                              const CreateOptions& options);
+
+}  // namespace vmdk

@@ -179,7 +179,7 @@ TEST_F(FileLocksTest, ASecondOpenInThisProcessIsToldSo) {
 
 TEST_F(FileLocksTest, ARefusedLockLeavesWhatWasHeldBefore) {
   const auto first = open();
-  const auto second = open();
+  auto second = open();
   ASSERT_TRUE(first->lock(LockMode::kRead));
   EXPECT_FALSE(second->lock(LockMode::kWrite));
   EXPECT_EQ(held_bytes(), (std::set<int>{100, 201, 203}));
@@ -188,6 +188,8 @@ TEST_F(FileLocksTest, ARefusedLockLeavesWhatWasHeldBefore) {
   // Both still read, and neither left a byte behind that says it writes.
   EXPECT_EQ(held_bytes(), (std::set<int>{100, 201, 203}));
   EXPECT_TRUE(open()->lock(LockMode::kRead));
+  second.reset();
+  EXPECT_EQ(held_bytes(), (std::set<int>{100, 201, 203}));
 }
 
 TEST_F(FileLocksTest, AnotherProcessIsNamed) {

@@ -17,9 +17,9 @@ namespace vmdk::test {
 // Which call fails and how.
 struct FaultRule {
   // The calls that the rule counts; empty: all kinds.
-  std::vector<OpKind> kinds;
+  std::vector<OpKind> kinds = {};
   // Empty: all files and places. Called under a lock.
-  std::function<bool(const FileOperation&)> matches;
+  std::function<bool(const FileOperation&)> matches = {};
   // The call that fails, from 1; 0: none, the rule only counts.
   std::uint64_t nth = 1;
   // Whether every matching call after the n-th fails as well.

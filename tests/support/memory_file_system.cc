@@ -284,15 +284,17 @@ FileSystem::Kind MemoryFileSystem::kind(const std::filesystem::path& path) const
   return is_directory(key) ? Kind::kDirectory : Kind::kNothing;
 }
 
+std::shared_ptr<MemoryFileSystem::Node> MemoryFileSystem::find_or_make(
+    const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  auto& node = nodes_[normal_path(path)];
+  if (!node)
+    node = std::make_shared<Node>(next_inode_++);
+  return node;
+}
+
 void MemoryFileSystem::put(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::shared_ptr<Node> node;
-  {
-    const std::lock_guard guard(mutex_);
-    auto& slot = nodes_[normal_path(path)];
-    if (!slot)
-      slot = std::make_shared<Node>(next_inode_++);
-    node = slot;
-  }
+  const auto node = find_or_make(path);
   const std::unique_lock guard(node->mutex);
   node->content.resize(0);
   node->content.write(0, bytes);
@@ -380,8 +382,9 @@ SparseBytes MemoryFileSystem::content(const std::filesystem::path& path) const {
 }
 
 void MemoryFileSystem::put_content(const std::filesystem::path& path, const SparseBytes& content) {
-  const std::lock_guard guard(mutex_);
-  nodes_[normal_path(path)] = std::make_shared<Node>(next_inode_++, content);
+  const auto node = find_or_make(path);
+  const std::unique_lock guard(node->mutex);
+  node->content = content;
 }
 
 std::vector<std::string> MemoryFileSystem::files() const {

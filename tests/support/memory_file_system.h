@@ -72,7 +72,7 @@ class MemoryFileSystem : public FileSystem {
   // Nothing else changes a file's time.
   void set_modified(const std::filesystem::path& path, std::int64_t seconds);
 
-  // The content of a file, and a file made of a content: copies that share what is not changed.
+  // Like contents() and put(), but nothing is copied before one side writes.
   SparseBytes content(const std::filesystem::path& path) const;
   void put_content(const std::filesystem::path& path, const SparseBytes& content);
 
@@ -87,6 +87,7 @@ class MemoryFileSystem : public FileSystem {
   class Handle;
 
   std::shared_ptr<Node> find(const std::string& key) const;
+  std::shared_ptr<Node> find_or_make(const std::filesystem::path& path);
   std::shared_ptr<Node> need(const std::filesystem::path& path) const;
   bool is_directory(const std::string& key) const;
   Result<std::unique_ptr<File>> open_key(const std::string& key, const std::string& shown,

@@ -26,6 +26,17 @@ SparseBytes::SparseBytes(const SparseBytes& other)
   other.owner_ = fresh_owner();
 }
 
+SparseBytes& SparseBytes::operator=(const SparseBytes& other) {
+  if (this == &other)
+    return *this;
+  owner_ = fresh_owner();
+  size_ = other.size_;
+  chunk_count_ = other.chunk_count_;
+  leaves_ = other.leaves_;
+  other.owner_ = fresh_owner();
+  return *this;
+}
+
 const SparseBytes::Chunk* SparseBytes::find(std::uint64_t index) const {
   const auto leaf = leaves_.find(index / kLeafChunks);
   return leaf == leaves_.end() ? nullptr : leaf->second->chunks[index % kLeafChunks].get();

@@ -23,7 +23,7 @@ class SparseBytes {
   SparseBytes();
   // Both sides give up the right to write the shared chunks in place.
   SparseBytes(const SparseBytes& other);
-  SparseBytes& operator=(const SparseBytes&) = delete;
+  SparseBytes& operator=(const SparseBytes& other);
   ~SparseBytes() = default;
 
   std::uint64_t size() const noexcept { return size_; }

@@ -1,0 +1,361 @@
+#include "support/crash_file_system.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "support/crash_state_builder.h"
+
+namespace vmdk::test {
+namespace {
+
+std::string_view word_for(LogEntry::Kind kind) {
+  switch (kind) {
+    case LogEntry::Kind::kWrite:
+      return "write";
+    case LogEntry::Kind::kGrow:
+      return "grow";
+    case LogEntry::Kind::kResize:
+      return "resize";
+    case LogEntry::Kind::kPunch:
+      return "punch";
+    case LogEntry::Kind::kSync:
+      return "sync";
+    case LogEntry::Kind::kCreate:
+      return "create";
+    case LogEntry::Kind::kRemove:
+      return "remove";
+    case LogEntry::Kind::kSyncDirectory:
+      return "sync directory";
+    case LogEntry::Kind::kMarker:
+      return "marker";
+  }
+  return "";
+}
+
+// Which of the pieces arrive, and why just these.
+struct Choice {
+  std::vector<bool> arrived;
+  std::string label;
+};
+
+using Visit = std::function<void(const Choice&)>;
+
+// At most `most` of the numbers below `count`, evenly spread, the first and the last among them.
+std::vector<std::size_t> spread(std::size_t count, std::size_t most) {
+  std::vector<std::size_t> numbers;
+  if (count <= most) {
+    for (std::size_t i = 0; i < count; ++i)
+      numbers.push_back(i);
+  } else {
+    for (std::size_t i = 0; i < most; ++i)
+      numbers.push_back(most == 1 ? 0 : i * (count - 1) / (most - 1));
+  }
+  return numbers;
+}
+
+void all_subsets(std::size_t count, const Visit& visit) {
+  for (std::uint64_t mask = 0; mask < 1ULL << count; ++mask) {
+    Choice choice{.arrived = std::vector<bool>(count), .label = "subset"};
+    for (std::size_t i = 0; i < count; ++i)
+      choice.arrived[i] = ((mask >> i) & 1U) != 0;
+    visit(choice);
+  }
+}
+
+void prefixes_and_single_pieces(std::size_t count, std::size_t most, const Visit& visit) {
+  visit({std::vector<bool>(count, false), "nothing"});
+  visit({std::vector<bool>(count, true), "everything"});
+  for (const std::size_t i : spread(count, most)) {
+    Choice prefix{.arrived = std::vector<bool>(count, false), .label = "prefix"};
+    std::fill_n(prefix.arrived.begin(), i + 1, true);
+    visit(prefix);
+    Choice missing{.arrived = std::vector<bool>(count, true), .label = "one missing"};
+    missing.arrived[i] = false;
+    missing.label = fmt::format("all but piece {}", i);
+    visit(missing);
+    Choice present{.arrived = std::vector<bool>(count, false), .label = "one present"};
+    present.arrived[i] = true;
+    visit(present);
+  }
+}
+
+void random_subsets(std::size_t count, const CrashLimits& limits, std::size_t point,
+                    const Visit& visit) {
+  std::mt19937_64 random(limits.seed * 1'000'003 + point);
+  for (std::size_t number = 0; number < limits.random_subsets; ++number) {
+    Choice choice{.arrived = std::vector<bool>(count),
+                  .label = fmt::format("random subset {} of seed {}", number, limits.seed)};
+    for (std::size_t i = 0; i < count; ++i)
+      choice.arrived[i] = (random() & 1U) != 0;
+    visit(choice);
+  }
+}
+
+// Names arrive with either side: without its name a file would show nothing.
+void tables_or_data(std::span<const CrashPiece> pieces, std::span<const LogEntry> log,
+                    const CrashLimits& limits, const Visit& visit) {
+  Choice tables{.arrived = std::vector<bool>(pieces.size()), .label = "tables without data"};
+  Choice data{.arrived = std::vector<bool>(pieces.size()), .label = "data without tables"};
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const LogEntry& entry = log[pieces[i].index];
+    const bool name =
+        entry.kind == LogEntry::Kind::kCreate || entry.kind == LogEntry::Kind::kRemove;
+    const bool metadata = !name && limits.is_metadata(entry.file, pieces[i].offset);
+    tables.arrived[i] = name || metadata;
+    data.arrived[i] = name || !metadata;
+  }
+  visit(tables);
+  visit(data);
+}
+
+}  // namespace
+
+std::string to_string(const LogEntry& entry) {
+  if (entry.kind == LogEntry::Kind::kMarker)
+    return fmt::format("marker \"{}\"", entry.text);
+  return fmt::format("{} {} at {} length {}", word_for(entry.kind), entry.file, entry.offset,
+                     entry.length);
+}
+
+class CrashFileSystem::Handle : public File {
+ public:
+  Handle(CrashFileSystem& owner, std::unique_ptr<File> below, std::string key)
+      : owner_(owner), below_(std::move(below)), key_(std::move(key)) {}
+
+  Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override {
+    return below_->read(at, into);
+  }
+
+  Status write(FileOffset at, std::span<const iovec> parts) override {
+    LogEntry entry = entry_for(LogEntry::Kind::kWrite);
+    for (const iovec& part : parts) {
+      const auto* bytes = static_cast<const std::byte*>(part.iov_base);
+      entry.data.insert(entry.data.end(), bytes, bytes + part.iov_len);
+    }
+    entry.offset = at.bytes();
+    entry.length = entry.data.size();
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below_->write(at, parts));
+    owner_.append(std::move(entry));
+    return {};
+  }
+
+  Status grow(std::uint64_t end) override {
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below_->grow(end));
+    return append_size(LogEntry::Kind::kGrow);
+  }
+
+  Status resize(std::uint64_t size) override {
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below_->resize(size));
+    return append_size(LogEntry::Kind::kResize);
+  }
+
+  Status punch_hole(FileOffset at, std::uint64_t length) override {
+    LogEntry entry = entry_for(LogEntry::Kind::kPunch);
+    entry.offset = at.bytes();
+    entry.length = length;
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below_->punch_hole(at, length));
+    owner_.append(std::move(entry));
+    return {};
+  }
+
+  Status sync() override {
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below_->sync());
+    owner_.append(entry_for(LogEntry::Kind::kSync));
+    return {};
+  }
+
+  Result<std::uint64_t> size() const override { return below_->size(); }
+
+  Result<std::uint64_t> allocated() const override { return below_->allocated(); }
+
+  Result<std::optional<FileOffset>> next_data(FileOffset from) const override {
+    return below_->next_data(from);
+  }
+
+  Result<std::optional<FileOffset>> next_hole(FileOffset from) const override {
+    return below_->next_hole(from);
+  }
+
+  void prefetch(FileOffset at, std::uint64_t length) const noexcept override {
+    below_->prefetch(at, length);
+  }
+
+  Status lock(LockMode mode) override { return below_->lock(mode); }
+
+  FileId id() const noexcept override { return below_->id(); }
+
+  std::int64_t modified_at_open() const noexcept override { return below_->modified_at_open(); }
+
+  std::uint32_t permissions() const noexcept override { return below_->permissions(); }
+
+  const std::string& name() const noexcept override { return below_->name(); }
+
+ private:
+  LogEntry entry_for(LogEntry::Kind kind) const {
+    LogEntry entry;
+    entry.kind = kind;
+    entry.file = key_;
+    entry.file_id = id().inode;
+    return entry;
+  }
+
+  // Requires: the owner's mutex is held.
+  Status append_size(LogEntry::Kind kind) {
+    LogEntry entry = entry_for(kind);
+    ASSIGN_OR_RETURN(entry.length, below_->size());
+    owner_.append(std::move(entry));
+    return {};
+  }
+
+  CrashFileSystem& owner_;
+  const std::unique_ptr<File> below_;
+  const std::string key_;
+};
+
+CrashFileSystem::CrashFileSystem(const MemoryFileSystem& initial)
+    : initial_(initial.clone()), live_(initial.clone()) {}
+
+CrashFileSystem::~CrashFileSystem() = default;
+
+void CrashFileSystem::append(LogEntry entry) {
+  log_.push_back(std::move(entry));
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::wrap(Result<std::unique_ptr<File>> opened,
+                                                    const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(auto file, std::move(opened));
+  return std::make_unique<Handle>(*this, std::move(file), normal_path(path));
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::open(const std::filesystem::path& path,
+                                                    Access access) {
+  return wrap(live_->open(path, access), path);
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::open_beneath(const std::filesystem::path& directory,
+                                                            const std::filesystem::path& relative,
+                                                            Access access) {
+  return wrap(live_->open_beneath(directory, relative, access), directory / relative);
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::create(const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  ASSIGN_OR_RETURN(auto file, live_->create(path));
+  LogEntry entry;
+  entry.kind = LogEntry::Kind::kCreate;
+  entry.file = normal_path(path);
+  entry.file_id = file->id().inode;
+  append(std::move(entry));
+  return wrap(std::move(file), path);
+}
+
+Status CrashFileSystem::remove(const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  ASSIGN_OR_RETURN(const auto file, live_->open(path, Access::kReadOnly));
+  RETURN_IF_ERROR(live_->remove(path));
+  LogEntry entry;
+  entry.kind = LogEntry::Kind::kRemove;
+  entry.file = normal_path(path);
+  entry.file_id = file->id().inode;
+  append(std::move(entry));
+  return {};
+}
+
+Status CrashFileSystem::sync_directory(const std::filesystem::path& directory) {
+  const std::lock_guard guard(mutex_);
+  RETURN_IF_ERROR(live_->sync_directory(directory));
+  LogEntry entry;
+  entry.kind = LogEntry::Kind::kSyncDirectory;
+  entry.file = normal_path(directory);
+  append(std::move(entry));
+  return {};
+}
+
+Result<std::vector<std::string>> CrashFileSystem::list(const std::filesystem::path& directory) {
+  return live_->list(directory);
+}
+
+FileSystem::Kind CrashFileSystem::kind(const std::filesystem::path& path) const noexcept {
+  return live_->kind(path);
+}
+
+void CrashFileSystem::marker(std::string_view text) {
+  LogEntry entry;
+  entry.text = text;
+  const std::lock_guard guard(mutex_);
+  append(std::move(entry));
+}
+
+std::size_t CrashFileSystem::point_now() const {
+  const std::lock_guard guard(mutex_);
+  return log_.size();
+}
+
+std::vector<std::size_t> CrashFileSystem::boundary_points() const {
+  std::vector<std::size_t> points;
+  for (std::size_t index = 0; index < log_.size(); ++index) {
+    const LogEntry::Kind kind = log_[index].kind;
+    if (kind == LogEntry::Kind::kSync || kind == LogEntry::Kind::kSyncDirectory ||
+        kind == LogEntry::Kind::kMarker)
+      points.push_back(index);
+  }
+  points.push_back(log_.size());
+  return points;
+}
+
+std::vector<std::string> CrashFileSystem::markers_before(std::size_t point) const {
+  std::vector<std::string> markers;
+  for (std::size_t index = 0; index < point; ++index) {
+    if (log_[index].kind == LogEntry::Kind::kMarker)
+      markers.push_back(log_[index].text);
+  }
+  return markers;
+}
+
+std::size_t CrashFileSystem::for_each_state(std::size_t point, const CrashLimits& limits,
+                                            const std::function<void(CrashState&)>& visit) const {
+  const CrashStateBuilder builder(*initial_, log_, point);
+  const std::size_t count = builder.pieces().size();
+  const bool exhaustive = count <= limits.exhaustive_pieces;
+  const std::string where = fmt::format("crash at point {} of {}, behind {}", point, log_.size(),
+                                        point == 0 ? "nothing" : to_string(log_[point - 1]));
+  std::size_t visited = 0;
+  const auto try_choice = [&](const Choice& choice) {
+    for (const CrashSizes& sizes : builder.size_choices(choice.arrived, !exhaustive)) {
+      if (::testing::Test::HasFailure())
+        return;
+      CrashState state{.point = point,
+                       .file_system = builder.build(choice.arrived, sizes),
+                       .text = fmt::format("{}; {}: {}", where, choice.label,
+                                           builder.describe(choice.arrived, sizes))};
+      const ::testing::ScopedTrace trace(__FILE__, __LINE__, state.text);
+      ++visited;
+      visit(state);
+    }
+  };
+  if (exhaustive) {
+    all_subsets(count, try_choice);
+    return visited;
+  }
+  prefixes_and_single_pieces(count, limits.of_each_family, try_choice);
+  if (limits.is_metadata)
+    tables_or_data(builder.pieces(), log_, limits, try_choice);
+  random_subsets(count, limits, point, try_choice);
+  return visited;
+}
+
+std::unique_ptr<MemoryFileSystem> CrashFileSystem::everything_at(std::size_t point) const {
+  const CrashStateBuilder builder(*initial_, log_, point);
+  return builder.build(std::vector<bool>(builder.pieces().size(), true), {});
+}
+
+}  // namespace vmdk::test

@@ -1,0 +1,76 @@
+// Builds the states of one crash point; the part of CrashFileSystem that knows the model.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "support/crash_file_system.h"
+#include "support/sparse_bytes.h"
+
+namespace vmdk::test {
+
+// What may or may not have arrived: an open log entry or, of a write, its part in one sector.
+struct CrashPiece {
+  std::size_t index = 0;  // of the log entry
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+
+// By file id; a file that is not named has its present size.
+using CrashSizes = std::map<std::uint64_t, std::uint64_t>;
+
+// Not thread-safe. What it is made from must outlive it and stay as it is.
+class CrashStateBuilder {
+ public:
+  CrashStateBuilder(const MemoryFileSystem& initial, std::span<const LogEntry> log,
+                    std::size_t point);
+
+  std::span<const CrashPiece> pieces() const { return pieces_; }
+
+  // The combinations of file sizes to try when the pieces with arrived[i] arrived: all at their
+  // present size, all at their smallest, and each other size of each file. `few`: of each file only
+  // the synced size, the one that the arrived pieces need, and the present one.
+  std::vector<CrashSizes> size_choices(const std::vector<bool>& arrived, bool few) const;
+  std::unique_ptr<MemoryFileSystem> build(const std::vector<bool>& arrived,
+                                          const CrashSizes& sizes) const;
+  // For messages.
+  std::string describe(const std::vector<bool>& arrived, const CrashSizes& sizes) const;
+
+ private:
+  struct FileHistory {
+    std::string name;
+    SparseBytes durable;
+    std::uint64_t size = 0;  // present
+    // Log index and size afterwards, of each open entry that may change the size.
+    std::vector<std::pair<std::size_t, std::uint64_t>> steps;
+    bool has_pieces = false;
+  };
+
+  void find_durable();
+  bool is_durable(std::size_t index) const;
+  void replay(std::size_t index);
+  void add_pieces(std::size_t index);
+  FileHistory& history_of(const LogEntry& entry);
+
+  bool shortens(std::size_t index) const { return shortening_.at(index); }
+
+  std::vector<std::uint64_t> sizes_of(std::uint64_t id, const FileHistory& file,
+                                      const std::vector<bool>& arrived, bool few) const;
+  void apply(const CrashPiece& piece, SparseBytes& content) const;
+
+  const std::span<const LogEntry> log_;     // up to the point
+  std::unique_ptr<MemoryFileSystem> base_;  // what is durable
+  std::map<std::uint64_t, FileHistory> files_;
+  std::map<std::string, std::uint64_t> names_;  // durable: the id behind each name in the log
+  std::map<std::string, std::size_t> synced_directories_;  // log index behind the last sync
+  std::map<std::uint64_t, std::size_t> synced_files_;
+  std::vector<bool> shortening_;  // by log index
+  std::vector<CrashPiece> pieces_;
+};
+
+}  // namespace vmdk::test

@@ -177,7 +177,9 @@ struct Areas {
   std::array<Area, 4> all;
   std::size_t count = 0;
 
-  std::span<const Area> list() const noexcept { return std::span(all).first(count); }
+  std::span<const Area> list() const& noexcept { return std::span(all).first(count); }
+
+  std::span<const Area> list() const&& = delete;  // would outlive its areas
 
   void add(const Area& area) noexcept { all[count++] = area; }
 };
@@ -205,7 +207,8 @@ Status check_overhead(const SparseHeader& header) {
   // Compressed streams keep directories and tables behind or between their grains.
   if (header.is_compressed() || header.capacity.count() == 0)
     return {};
-  for (const auto& area : areas_of(header).list()) {
+  const auto areas = areas_of(header);
+  for (const auto& area : areas.list()) {
     if (overhead < area.end()) {
       return corrupt("overHead", overhead,
                      fmt::format("grains would begin before the end of {} {} ({} sectors)",

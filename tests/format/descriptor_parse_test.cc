@@ -283,7 +283,8 @@ TEST(DescriptorProbeTest, WantsAVersionAsTheFirstAssignment) {
 TEST(DescriptorParseTest, SurvivesDamage) {
   std::mt19937 random(static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed()));
   const auto pick = [&random](std::size_t below) { return random() % below; };
-  constexpr std::string_view kBytes("\"=\n\r\t #0159afRWSPZ.\xEF\xFF\0", 24);
+  using namespace std::string_view_literals;
+  constexpr auto kBytes = "\"=\n\r\t #0159afRWSPZ.\xEF\xFF\0"sv;
   for (int round = 0; round < 20000; ++round) {
     std::string text(kPlain);
     for (auto changes = pick(8) + 1; changes > 0; --changes) {

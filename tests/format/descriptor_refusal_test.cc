@@ -53,7 +53,8 @@ INSTANTIATE_TEST_SUITE_P(
                     corrupt("version=1\nCID=1\nRW 1 ZERO\n", "no createType line"),
                     corrupt("version=1\nCID=1\ncreateType=\"\"\nRW 1 ZERO\n", "no createType line"),
                     corrupt("version=1\nCID=1\ncreateType=\"x\"\n", "no extent line"),
-                    corrupt(std::string("version=1\nCID=1\ncreateType=\"x\"\n\0RW 1 ZERO\n", 42),
+                    corrupt("version=1\nCID=1\ncreateType=\"x\"\n" + std::string(1, '\0') +
+                                "RW 1 ZERO\n",
                             "no extent line")));
 
 INSTANTIATE_TEST_SUITE_P(

@@ -1,0 +1,51 @@
+// What the request handlers share.
+#pragma once
+
+#include <vmdk/disk.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "fuse/attributes.h"
+#include "fuse/error_log.h"
+#include "fuse/notifier.h"
+#include "fuse/open_modes.h"
+#include "fuse/server.h"
+
+namespace vmdkfuse {
+
+// Thread-safe through its members; `options`, `on_last_close` and what INIT settles are constant
+// once requests come.
+struct Front {
+  Front(vmdk::Disk& the_disk, MountOptions the_options)
+      : disk(the_disk),
+        options(std::move(the_options)),
+        attributes(disk, options),
+        modes(options.cache == CacheMode::kNone || options.may_change),
+        errors(options.log) {}
+
+  vmdk::Disk& disk;
+  const MountOptions options;
+  Attributes attributes;
+  OpenModes modes;
+  ErrorLog errors;
+  Notifier notifier;
+  std::function<void()> on_last_close;
+
+  // Settled by INIT.
+  unsigned protocol_minor = 0;
+  bool writeback = false;
+  std::function<void()> on_init;
+
+  // The kernel took bytes past the end of the disk into its cache and has been told so only when
+  // it wrote them back. Set then; the next GETATTR of a writer, which comes with write(2), answers
+  // ENOSPC and clears it. While it is set no attributes are kept by the kernel.
+  std::atomic<bool> past_end{false};
+
+  // Writes inside the disk that failed after the kernel had accepted them from somebody.
+  std::atomic<std::uint64_t> lost_writes{0};
+};
+
+}  // namespace vmdkfuse

@@ -1,0 +1,391 @@
+#include "fuse/requests.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string_view>
+#include <type_traits>
+
+#include "fuse/io_buffer.h"
+
+namespace vmdkfuse {
+namespace {
+
+constexpr double kForever = 86400;  // seconds; what changes is told to the kernel
+constexpr const char* kFlatName = "flat";
+
+Front& front_of(fuse_req_t request) noexcept {
+  return *static_cast<Front*>(fuse_req_userdata(request));
+}
+
+// Runs a handler that either has replied (0) or returns the errno to reply. Nothing may be thrown
+// after the reply.
+template <class Handler>
+void guarded(fuse_req_t request, Handler handler) noexcept {
+  int answer = 0;
+  try {
+    answer = handler(front_of(request));
+  } catch (const std::bad_alloc&) {
+    answer = ENOMEM;
+  } catch (const std::exception&) {
+    answer = EIO;
+  }
+  if (answer != 0)
+    fuse_reply_err(request, answer);
+}
+
+double attribute_lifetime(const Front& front) noexcept {
+  const bool kept = !front.options.may_change && !front.past_end.load(std::memory_order_acquire);
+  return kept ? kForever : 0;
+}
+
+int reply_attributes(fuse_req_t request, const Front& front, fuse_ino_t node) noexcept {
+  const struct stat found = front.attributes.of(node);
+  fuse_reply_attr(request, &found, attribute_lifetime(front));
+  return 0;
+}
+
+void answer_ok(fuse_req_t request) noexcept {
+  fuse_reply_err(request, 0);
+}
+
+// --- the session ---------------------------------------------------------------------------------
+
+void on_init(void* user_data, fuse_conn_info* connection) noexcept {
+  auto& front = *static_cast<Front*>(user_data);
+  const auto set = [&](std::uint64_t capability, bool on) {
+    return compat::set_capability(*connection, capability, on);
+  };
+  connection->max_write = static_cast<unsigned>(kMaxRequest);
+  connection->max_background = 256;
+  connection->congestion_threshold = 192;
+  set(FUSE_CAP_ASYNC_READ, true);
+  set(FUSE_CAP_ASYNC_DIO, true);
+  // Truncation must come as SETATTR, which we answer with the true size.
+  set(FUSE_CAP_ATOMIC_O_TRUNC, false);
+  // Nobody changes the image behind our back (its locks see to that), so pages stay.
+  set(FUSE_CAP_AUTO_INVAL_DATA, false);
+  set(FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+  for (const auto capability : {FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE})
+    set(static_cast<std::uint64_t>(capability), false);
+  front.writeback = set(FUSE_CAP_WRITEBACK_CACHE, front.options.cache == CacheMode::kWriteback);
+  compat::allow_mapping_of_direct_files(*connection);
+  compat::ignore_interrupts(*connection);
+  front.protocol_minor = connection->proto_minor;
+  front.on_init();
+}
+
+// --- names and attributes ------------------------------------------------------------------------
+
+void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept {
+  guarded(request, [&](Front& front) {
+    fuse_entry_param entry{};
+    entry.entry_timeout = kForever;
+    if (!front.options.directory || parent != kRootNode)
+      return ENOTDIR;
+    // Node 0 says that there is no such name, and lets the kernel remember it.
+    if (std::strcmp(name, kFlatName) == 0) {
+      entry.ino = kFlatNode;
+      entry.attr = front.attributes.of(kFlatNode);
+      entry.attr_timeout = attribute_lifetime(front);
+    }
+    fuse_reply_entry(request, &entry);
+    return 0;
+  });
+}
+
+void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
+  guarded(request, [&](Front& front) {
+    const bool writer = file != nullptr && Handle(file->fh).writable();
+    if (writer && front.attributes.is_disk(node) &&
+        front.past_end.exchange(false, std::memory_order_acq_rel))
+      return ENOSPC;
+    return reply_attributes(request, front, node);
+  });
+}
+
+timespec chosen_time(bool now, const timespec& given) noexcept {
+  if (!now)
+    return given;
+  timespec present{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &present);
+  return present;
+}
+
+// The kind, owner and permissions belong to the mount.
+bool changes_owner_or_mode(const struct stat& present, const struct stat& wanted,
+                           int which) noexcept {
+  constexpr mode_t kPermissions = 07777;
+  return ((which & FUSE_SET_ATTR_MODE) != 0 &&
+          ((present.st_mode ^ wanted.st_mode) & kPermissions) != 0) ||
+         ((which & FUSE_SET_ATTR_UID) != 0 && present.st_uid != wanted.st_uid) ||
+         ((which & FUSE_SET_ATTR_GID) != 0 && present.st_gid != wanted.st_gid);
+}
+
+void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which,
+                fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    if (changes_owner_or_mode(front.attributes.of(node), *wanted, which))
+      return EPERM;
+    if (!front.attributes.is_disk(node))
+      return reply_attributes(request, front, node);
+    // As on a block device: a truncation succeeds and changes nothing, growth is refused.
+    if ((which & FUSE_SET_ATTR_SIZE) != 0 &&
+        (wanted->st_size < 0 ||
+         static_cast<std::uint64_t>(wanted->st_size) > front.disk.capacity()))
+      return EFBIG;
+    if ((which & FUSE_SET_ATTR_MTIME) != 0)
+      front.attributes.set_modified(
+          chosen_time((which & FUSE_SET_ATTR_MTIME_NOW) != 0, wanted->st_mtim));
+    if ((which & FUSE_SET_ATTR_ATIME) != 0)
+      front.attributes.set_accessed(
+          chosen_time((which & FUSE_SET_ATTR_ATIME_NOW) != 0, wanted->st_atim));
+    return reply_attributes(request, front, node);
+  });
+}
+
+void on_statfs(fuse_req_t request, fuse_ino_t) noexcept {
+  guarded(request, [&](Front& front) {
+    const struct statvfs found = front.attributes.of_file_system();
+    fuse_reply_statfs(request, &found);
+    return 0;
+  });
+}
+
+void on_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset,
+                fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    if (front.attributes.is_disk(node))
+      return ENOTDIR;
+    struct Entry {
+      const char* name;
+      std::uint64_t node;
+    };
+    constexpr Entry kEntries[] = {{".", kRootNode}, {"..", kRootNode}, {kFlatName, kFlatNode}};
+    char buffer[512];
+    std::size_t used = 0;
+    for (auto i = static_cast<std::size_t>(std::max<off_t>(offset, 0)); i < std::size(kEntries);
+         ++i) {
+      const struct stat found = front.attributes.of(kEntries[i].node);
+      const std::size_t room = std::min(size, sizeof buffer) - used;
+      const std::size_t needed = fuse_add_direntry(request, buffer + used, room, kEntries[i].name,
+                                                   &found, static_cast<off_t>(i) + 1);
+      if (needed > room)
+        break;
+      used += needed;
+    }
+    fuse_reply_buf(request, buffer, used);
+    return 0;
+  });
+}
+
+// --- opening and closing -------------------------------------------------------------------------
+
+void forget_handle(Front& front, Handle handle) noexcept {
+  const OpenModes::Closed closed = front.modes.close(handle);
+  if (closed.last_writer) {
+    front.past_end.store(false, std::memory_order_release);
+    front.disk.request_commit();
+  }
+  if (closed.last && front.on_last_close)
+    front.on_last_close();
+}
+
+void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
+  guarded(request, [&](Front& front) {
+    if (!front.attributes.is_disk(node))
+      return EISDIR;
+    if (front.options.read_only && (file->flags & O_ACCMODE) != O_RDONLY)
+      return EROFS;
+    const OpenModes::Opened opened = front.modes.open(file->flags);
+    if (opened.first_writer)
+      front.notifier.refresh_attributes();
+    compat::OpenReply reply;
+    reply.handle = opened.handle.bits();
+    reply.direct_io = opened.handle.direct();
+    reply.parallel_direct_writes = opened.handle.direct();
+    reply.keep_cache = !opened.handle.direct() && !opened.handle.renews_cache();
+    if (compat::reply_open(request, reply, front.protocol_minor) < 0)
+      forget_handle(front, opened.handle);
+    return 0;
+  });
+}
+
+void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* file) noexcept {
+  guarded(request, [&](Front& front) {
+    forget_handle(front, Handle(file->fh));
+    answer_ok(request);
+    return 0;
+  });
+}
+
+// close(2): no sync, but a failure that is already known is said.
+void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    if (const auto status = front.disk.sticky_status(); !status)
+      return status.error().errno_value();
+    answer_ok(request);
+    return 0;
+  });
+}
+
+void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    if (const auto status = front.disk.flush(); !status)
+      return front.errors.report("fsync", status.error());
+    answer_ok(request);
+    return 0;
+  });
+}
+
+// --- data ----------------------------------------------------------------------------------------
+
+void on_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset,
+             fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    const std::span<std::byte> buffer = io_buffer(size);
+    const auto got = front.disk.read(vmdk::DiskOffset(static_cast<std::uint64_t>(offset)), buffer);
+    if (!got)
+      return front.errors.report("read", got.error());
+    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *got);
+    return 0;
+  });
+}
+
+// How many of `size` bytes at `offset` are before the end of the disk.
+std::uint64_t inside(const Front& front, std::uint64_t offset, std::uint64_t size) noexcept {
+  const std::uint64_t capacity = front.disk.capacity();
+  return offset >= capacity ? 0 : std::min(size, capacity - offset);
+}
+
+void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, off_t offset,
+              fuse_file_info* file) noexcept {
+  guarded(request, [&](Front& front) {
+    const auto at = static_cast<std::uint64_t>(offset);
+    const std::uint64_t count = inside(front, at, size);
+    const bool from_cache = file->writepage != 0;
+    if (count > 0) {
+      const auto bytes = std::as_bytes(std::span(data, static_cast<std::size_t>(count)));
+      if (const auto status = front.disk.write(vmdk::DiskOffset(at), bytes); !status) {
+        if (from_cache)
+          front.lost_writes.fetch_add(1, std::memory_order_relaxed);
+        return front.errors.report("write", status.error());
+      }
+      front.attributes.touch();
+    }
+    if (count < size && from_cache) {
+      // The writer has long been told that all went well. Stop it and take the size back.
+      front.past_end.store(true, std::memory_order_release);
+      front.notifier.restore_size();
+      return ENOSPC;
+    }
+    if (count == 0)
+      return ENOSPC;
+    // For a synchronous write around the cache the kernel sends no FSYNC.
+    if (!from_cache && (file->flags & (O_SYNC | O_DSYNC)) != 0) {
+      if (const auto status = front.disk.flush(); !status)
+        return front.errors.report("synchronous write", status.error());
+    }
+    fuse_reply_write(request, static_cast<std::size_t>(count));
+    return 0;
+  });
+}
+
+// As on a block device: only holes and zeros, and only inside.
+void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
+                  fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    const bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    const bool zero = (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
+    if (!punch && !zero)
+      return EOPNOTSUPP;
+    const auto at = static_cast<std::uint64_t>(offset);
+    const auto wanted = static_cast<std::uint64_t>(length);
+    const std::uint64_t count = inside(front, at, wanted);
+    if (count < wanted && (mode & FALLOC_FL_KEEP_SIZE) == 0)
+      return EFBIG;
+    if (count > 0) {
+      const vmdk::DiskOffset begin(at);
+      const auto status = punch ? front.disk.discard(begin, count) : front.disk.zero(begin, count);
+      if (!status)
+        return front.errors.report(punch ? "discard" : "zero", status.error());
+      front.attributes.touch();
+    }
+    answer_ok(request);
+    return 0;
+  });
+}
+
+void on_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info*) noexcept {
+  guarded(request, [&](Front& front) {
+    const std::uint64_t capacity = front.disk.capacity();
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+      return EINVAL;
+    if (offset < 0 || static_cast<std::uint64_t>(offset) >= capacity)
+      return ENXIO;
+    std::uint64_t answer = whence == SEEK_DATA ? static_cast<std::uint64_t>(offset) : capacity;
+    // The kernel asks without writing its dirty pages first; under them everything may be data.
+    if (!front.modes.has_writers()) {
+      const vmdk::DiskOffset from(static_cast<std::uint64_t>(offset));
+      if (whence == SEEK_DATA) {
+        const auto found = front.disk.next_data(from);
+        if (!found)
+          return front.errors.report("lseek", found.error());
+        if (!found->has_value())
+          return ENXIO;
+        answer = (*found)->bytes();
+      } else {
+        const auto found = front.disk.next_hole(from);
+        if (!found)
+          return front.errors.report("lseek", found.error());
+        answer = found->bytes();
+      }
+    }
+    fuse_reply_lseek(request, static_cast<off_t>(answer));
+    return 0;
+  });
+}
+
+// --- what a directory of fixed names refuses -----------------------------------------------------
+
+template <class... Arguments>
+void refuse(fuse_req_t request, Arguments...) noexcept {
+  fuse_reply_err(request, front_of(request).options.read_only ? EROFS : EPERM);
+}
+
+}  // namespace
+
+fuse_lowlevel_ops request_handlers() noexcept {
+  fuse_lowlevel_ops handlers{};
+  handlers.init = on_init;
+  handlers.lookup = on_lookup;
+  handlers.getattr = on_getattr;
+  handlers.setattr = on_setattr;
+  handlers.statfs = on_statfs;
+  handlers.readdir = on_readdir;
+  handlers.open = on_open;
+  handlers.release = on_release;
+  handlers.flush = on_flush;
+  handlers.fsync = on_fsync;
+  handlers.fsyncdir = on_fsync;
+  handlers.read = on_read;
+  handlers.write = on_write;
+  handlers.fallocate = on_fallocate;
+  handlers.lseek = on_lseek;
+  handlers.create = refuse;
+  handlers.mknod = refuse;
+  handlers.mkdir = refuse;
+  handlers.symlink = refuse;
+  handlers.link = refuse;
+  handlers.unlink = refuse;
+  handlers.rmdir = refuse;
+  handlers.rename = refuse;
+  return handlers;
+}
+
+}  // namespace vmdkfuse

@@ -1,0 +1,269 @@
+#include "fuse/server.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "fuse/compat.h"
+#include "fuse/front.h"
+#include "fuse/libfuse_log.h"
+#include "fuse/requests.h"
+#include "fuse/true_size.h"
+
+namespace vmdkfuse {
+namespace {
+
+using vmdk::Error;
+using vmdk::ErrorCode;
+using vmdk::Result;
+using vmdk::Status;
+
+struct DestroySession {
+  void operator()(fuse_session* session) const noexcept { fuse_session_destroy(session); }
+};
+
+struct DestroyLoopConfig {
+  void operator()(fuse_loop_config* config) const noexcept { fuse_loop_cfg_destroy(config); }
+};
+
+using Session = std::unique_ptr<fuse_session, DestroySession>;
+
+// libfuse's parser of arguments, fed with separate strings.
+class Arguments {
+ public:
+  ~Arguments() { fuse_opt_free_args(&arguments_); }
+
+  Arguments() = default;
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  bool add(const std::string& argument) noexcept {
+    return fuse_opt_add_arg(&arguments_, argument.c_str()) == 0;
+  }
+
+  fuse_args* get() noexcept { return &arguments_; }
+
+ private:
+  fuse_args arguments_ = FUSE_ARGS_INIT(0, nullptr);
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(vmdk::Disk& disk, MountOptions options)
+      : front_(disk, std::move(options)), log_(front_.options.log) {}
+
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Status mount();
+  Status start();
+  Status wait();
+
+  dev_t device() const noexcept { return device_; }
+
+  Front& front() noexcept { return front_; }
+
+  void on_end(std::function<void()> callback) { on_end_ = std::move(callback); }
+
+ private:
+  void serve();
+  bool has_ended();
+  Status wait_for_init();
+  Status look_at_mount();
+  Status show_size(bool with_time);
+  std::string disk_path() const;
+  void forget_attributes();
+
+  Front front_;
+  LibfuseLog log_;
+  Session session_;
+  std::thread thread_;
+  std::function<void()> on_end_;
+  dev_t device_ = 0;  // constant after start()
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // guarded by mutex_
+  bool initialised_ = false;
+  bool ended_ = false;
+  int loop_result_ = 0;
+};
+
+Status Server::Impl::mount() {
+  Arguments arguments;
+  bool complete = arguments.add("vmdkfuse");
+  if (front_.options.trace)
+    complete = complete && arguments.add("-d");
+  for (const std::string& option : front_.options.mount_options)
+    complete = complete && arguments.add("-o" + option);
+  if (!complete)
+    return Error::from_errno(ENOMEM, front_.options.mountpoint);
+  const fuse_lowlevel_ops handlers = request_handlers();
+  session_.reset(fuse_session_new(arguments.get(), &handlers, sizeof handlers, &front_));
+  const auto failed = [&](std::string_view what) {
+    std::string why = log_.take_collected();
+    return Error::make(ErrorCode::kIo, fmt::format("{}: {}{}{}", front_.options.mountpoint, what,
+                                                   why.empty() ? "" : ": ", why));
+  };
+  if (!session_)
+    return failed("mount options refused");
+  if (fuse_session_mount(session_.get(), front_.options.mountpoint.c_str()) != 0)
+    return failed("not mounted");
+  log_.take_collected();
+  front_.on_init = [this] {
+    const std::lock_guard lock(mutex_);
+    initialised_ = true;
+    changed_.notify_all();
+  };
+  front_.disk.on_commit([this] {
+    if (front_.attributes.blocks_changed())
+      front_.notifier.refresh_attributes();
+  });
+  return {};
+}
+
+Server::Impl::~Impl() {
+  // Still mounted only where start() failed or was never called.
+  if (session_ && !has_ended())
+    fuse_session_unmount(session_.get());
+  if (thread_.joinable())
+    thread_.join();
+  front_.notifier.stop();
+  front_.disk.on_commit({});
+}
+
+void Server::Impl::serve() {
+  int result = 0;
+  if (front_.options.single_thread) {
+    result = fuse_session_loop(session_.get());
+  } else {
+    const std::unique_ptr<fuse_loop_config, DestroyLoopConfig> config(fuse_loop_cfg_create());
+    if (config) {
+      fuse_loop_cfg_set_max_threads(config.get(), front_.options.threads);
+      // Threads once started stay: starting them again costs more than they do.
+      result = fuse_session_loop_mt(session_.get(), config.get());
+    } else {
+      result = fuse_session_loop(session_.get());
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    loop_result_ = result;
+    changed_.notify_all();
+  }
+  if (on_end_)
+    on_end_();
+}
+
+bool Server::Impl::has_ended() {
+  const std::lock_guard lock(mutex_);
+  return ended_;
+}
+
+Status Server::Impl::wait_for_init() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return initialised_ || ended_; });
+  if (initialised_ && !ended_)
+    return {};
+  return Error::make(ErrorCode::kIo, fmt::format("{}: the kernel ended the mount at once",
+                                                 front_.options.mountpoint));
+}
+
+std::string Server::Impl::disk_path() const {
+  return front_.options.directory ? front_.options.mountpoint + "/flat" : front_.options.mountpoint;
+}
+
+// Answered by the threads that serve, so it must not be called on one of them.
+Status Server::Impl::look_at_mount() {
+  struct stat found {};
+
+  if (stat(front_.options.mountpoint.c_str(), &found) != 0)
+    return Error::from_errno(errno, front_.options.mountpoint);
+  device_ = found.st_dev;
+  return {};
+}
+
+Status Server::Impl::show_size(bool with_time) {
+  const struct stat present = front_.attributes.of(front_.attributes.disk_node());
+  return show_true_size(disk_path(), device_, front_.disk.capacity(),
+                        with_time ? &present.st_mtim : nullptr);
+}
+
+void Server::Impl::forget_attributes() {
+  // A failure means that the kernel does not know the file (any more): nothing to forget.
+  fuse_lowlevel_notify_inval_inode(session_.get(), front_.attributes.disk_node(), -1, 0);
+}
+
+Status Server::Impl::start() {
+  front_.notifier.start([this] { forget_attributes(); },
+                        [this] {
+                          if (const auto status = show_size(false); !status && front_.options.log)
+                            front_.options.log(vmdk::LogLevel::kWarning, status.error().message());
+                        });
+  thread_ = std::thread([this] { serve(); });
+  RETURN_IF_ERROR(wait_for_init());
+  RETURN_IF_ERROR(look_at_mount());
+  // The kernel creates the root with size 0 and, writing back, would never ask us for it. In a
+  // directory the size comes with the name.
+  if (front_.writeback && !front_.options.directory)
+    return show_size(true);
+  return {};
+}
+
+Status Server::Impl::wait() {
+  if (thread_.joinable())
+    thread_.join();
+  front_.notifier.stop();
+  const std::lock_guard lock(mutex_);
+  if (loop_result_ < 0)
+    return Error::from_errno(-loop_result_, "/dev/fuse");
+  return {};
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::mount(vmdk::Disk& disk, MountOptions options) {
+  auto impl = std::make_unique<Impl>(disk, std::move(options));
+  RETURN_IF_ERROR(impl->mount());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::on_last_close(std::function<void()> callback) {
+  impl_->front().on_last_close = std::move(callback);
+}
+
+void Server::on_end(std::function<void()> callback) {
+  impl_->on_end(std::move(callback));
+}
+
+Status Server::start() {
+  return impl_->start();
+}
+
+dev_t Server::device() const noexcept {
+  return impl_->device();
+}
+
+Status Server::wait() {
+  return impl_->wait();
+}
+
+ServerVersion server_version() {
+  return {fmt::format("{}.{}", FUSE_MAJOR_VERSION, FUSE_MINOR_VERSION), fuse_pkgversion()};
+}
+
+}  // namespace vmdkfuse

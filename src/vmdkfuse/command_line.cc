@@ -1,0 +1,55 @@
+#include "vmdkfuse/command_line.h"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "vmdkfuse/daemon.h"
+#include "vmdkfuse/exit_codes.h"
+#include "vmdkfuse/help.h"
+#include "vmdkfuse/launcher.h"
+#include "vmdkfuse/list_command.h"
+#include "vmdkfuse/options.h"
+#include "vmdkfuse/unmount_command.h"
+
+namespace vmdkfuse {
+namespace {
+
+int print(const std::string& text) {
+  return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? kOk : kSystem;
+}
+
+int mount(const Options& options) {
+  if (options.foreground) {
+    Reporter nobody;
+    return run_daemon(options, nobody);
+  }
+  return launch([&](Reporter& reporter) { return run_daemon(options, reporter); });
+}
+
+}  // namespace
+
+int run_command_line(std::span<const std::string> arguments) {
+  const auto options = parse_options(arguments);
+  if (!options) {
+    fmt::print(stderr, "vmdkfuse: {}\n", options.error().to_text());
+    return kUsage;
+  }
+  switch (options->action) {
+    case Action::kMount:
+      return mount(*options);
+    case Action::kUnmount:
+      return unmount_all(options->arguments);
+    case Action::kList:
+      return list_mounts(options->json);
+    case Action::kHelp:
+      return print(help_text());
+    case Action::kHelpAll:
+      return print(full_help_text());
+    case Action::kVersion:
+      return print(version_text());
+  }
+  return kInternal;
+}
+
+}  // namespace vmdkfuse

@@ -1,0 +1,176 @@
+#include "vmdkfuse/control_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdkfuse {
+namespace {
+
+using vmdk::Error;
+using vmdk::ErrorCode;
+using vmdk::Result;
+using vmdk::Status;
+using vmdk::UniqueFd;
+
+constexpr const char* kFolderName = "vmdkfuse";
+
+std::string socket_name(dev_t device) {
+  return fmt::format("{}:{}", major(device), minor(device));
+}
+
+Result<sockaddr_un> address_of(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.native().size() >= sizeof address.sun_path)
+    return Error::from_errno(ENAMETOOLONG, path.string());
+  std::memcpy(address.sun_path, path.c_str(), path.native().size());
+  return address;
+}
+
+// The socket calls take the general form of an address.
+const sockaddr* general(const sockaddr_un& address) noexcept {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Status make_private_folder(const std::filesystem::path& folder) {
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return Error::from_errno(errno, folder.string());
+
+  struct stat found {};
+
+  if (lstat(folder.c_str(), &found) != 0)
+    return Error::from_errno(errno, folder.string());
+  if (!S_ISDIR(found.st_mode) || found.st_uid != geteuid() || (found.st_mode & 077U) != 0)
+    return Error::make(ErrorCode::kDenied,
+                       fmt::format("{}: not a folder of ours alone", folder.string()));
+  return {};
+}
+
+std::optional<ucred> peer_of(int socket) noexcept {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+    return std::nullopt;
+  return peer;
+}
+
+}  // namespace
+
+std::optional<std::filesystem::path> control_folder() {
+  if (geteuid() == 0)
+    return std::filesystem::path("/run") / kFolderName;
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime == nullptr || *runtime != '/')
+    return std::nullopt;
+  return std::filesystem::path(runtime) / kFolderName;
+}
+
+Result<ControlSocket> ControlSocket::listen(dev_t device) {
+  const auto folder = control_folder();
+  if (!folder)
+    return Error::make(ErrorCode::kUnsupported, "XDG_RUNTIME_DIR is not set");
+  RETURN_IF_ERROR(make_private_folder(*folder));
+  std::filesystem::path path = *folder / socket_name(device);
+  ASSIGN_OR_RETURN(const sockaddr_un address, address_of(path));
+  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // The number is ours now, so a name left by somebody who died is of no use to anybody.
+  unlink(path.c_str());
+  if (!listener || bind(listener.get(), general(address), sizeof address) != 0 ||
+      ::listen(listener.get(), 16) != 0)
+    return Error::from_errno(errno, path.string());
+  return ControlSocket(std::move(path), std::move(listener));
+}
+
+ControlSocket::~ControlSocket() {
+  if (listener_)
+    unlink(path_.c_str());
+}
+
+void ControlSocket::accept_peers() {
+  while (true) {
+    UniqueFd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!peer)
+      return;
+    const auto who = peer_of(peer.get());
+    if (!who || (who->uid != 0 && who->uid != geteuid()))
+      continue;
+    if (said_.empty() || send(peer.get(), said_.data(), said_.size(), MSG_NOSIGNAL) > 0)
+      peers_.push_back(std::move(peer));
+  }
+}
+
+void ControlSocket::say(std::string line) {
+  accept_peers();
+  line += '\n';
+  said_ += line;
+  // Lines are short and few: a peer whose buffer is full does not read at all.
+  std::erase_if(peers_, [&](const UniqueFd& peer) {
+    return send(peer.get(), line.data(), line.size(), MSG_NOSIGNAL) < 0;
+  });
+}
+
+std::optional<ControlClient> ControlClient::connect(dev_t device, std::optional<uid_t> owner) {
+  std::vector<std::filesystem::path> folders;
+  if (auto own = control_folder())
+    folders.push_back(*std::move(own));
+  if (geteuid() == 0 && owner && *owner != 0)
+    folders.push_back(std::filesystem::path("/run/user") / std::to_string(*owner) / kFolderName);
+  for (const auto& folder : folders) {
+    const auto address = address_of(folder / socket_name(device));
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!address || !socket || ::connect(socket.get(), general(*address), sizeof *address) != 0)
+      continue;
+    const auto peer = peer_of(socket.get());
+    if (peer &&
+        (peer->uid == 0 || peer->uid == geteuid() || (geteuid() == 0 && peer->uid == owner)))
+      return ControlClient(std::move(socket), peer->pid);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> ControlClient::next_line(std::optional<std::chrono::milliseconds> limit,
+                                                    bool& timed_out) {
+  timed_out = false;
+  const auto deadline =
+      std::chrono::steady_clock::now() + limit.value_or(std::chrono::milliseconds(0));
+  while (true) {
+    if (const std::size_t end = received_.find('\n'); end != std::string::npos) {
+      std::string line = received_.substr(0, end);
+      received_.erase(0, end + 1);
+      return line;
+    }
+    int wait = -1;
+    if (limit) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
+      wait = static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0));
+    }
+    pollfd poll_entry{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    const int ready = poll(&poll_entry, 1, wait);
+    if (ready < 0 && errno == EINTR)
+      continue;
+    if (ready == 0) {
+      timed_out = true;
+      return std::nullopt;
+    }
+    std::array<char, 512> part{};
+    const ssize_t got = recv(socket_.get(), part.data(), part.size(), 0);
+    if (got <= 0)
+      return std::nullopt;
+    received_.append(part.data(), static_cast<std::size_t>(got));
+  }
+}
+
+}  // namespace vmdkfuse

@@ -1,0 +1,246 @@
+#include "vmdkfuse/daemon.h"
+
+#include <unistd.h>
+#include <vmdk/disk.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "fuse/server.h"
+#include "io/posix_file_system.h"
+#include "vmdkfuse/bdi.h"
+#include "vmdkfuse/control_socket.h"
+#include "vmdkfuse/environment.h"
+#include "vmdkfuse/exit_codes.h"
+#include "vmdkfuse/fuse_device.h"
+#include "vmdkfuse/mount_plan.h"
+#include "vmdkfuse/mountpoint.h"
+#include "vmdkfuse/readiness.h"
+#include "vmdkfuse/supervisor.h"
+#include "vmdkfuse/unmount.h"
+
+namespace vmdkfuse {
+namespace {
+
+using vmdk::Disk;
+using vmdk::Error;
+using vmdk::ErrorCode;
+using vmdk::Result;
+using vmdk::Status;
+
+class Daemon {
+ public:
+  explicit Daemon(const Options& options) : options_(options), log_(options.log_threshold) {}
+
+  // Everything up to a mount that serves. kBusy with EINTR: a signal came first.
+  Status start();
+  void announce(Reporter& reporter);
+  int serve_to_the_end();
+
+ private:
+  Status prepare_mountpoint();
+  Status open_disk();
+  Status mount();
+  void listen();
+  void describe();
+  std::string close_all();
+  Status interrupted() const;
+
+  const std::string& image() const { return options_.arguments[0]; }
+
+  const Options& options_;
+  Log log_;
+  // In the order of their making; the files' locks go before the peers of the socket hear the end.
+  std::optional<ControlSocket> control_;
+  PidFile pid_file_;
+  vmdk::PosixFileSystem file_system_;
+  Mountpoint mountpoint_;
+  std::unique_ptr<Disk> disk_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<Server> server_;
+};
+
+Status Daemon::prepare_mountpoint() {
+  const std::string& given = options_.arguments[1];
+  ASSIGN_OR_RETURN(mountpoint_, find_mountpoint(given));
+  if (!mountpoint_.stale)
+    return {};
+  if (!options_.replace_stale)
+    return Error::make(ErrorCode::kBusy,
+                       fmt::format("{}: a dead FUSE mount is still there (Transport endpoint is "
+                                   "not connected)",
+                                   given))
+        .with_hint(fmt::format("fusermount3 -u -- {}      or add --replace-stale", given));
+  const UnmountOutcome outcome = unmount(mountpoint_.path, true);
+  if (outcome.result != Unmounted::kDone)
+    return Error::make(ErrorCode::kBusy, fmt::format("{}: the dead mount cannot be removed: {}",
+                                                     given, outcome.text));
+  ASSIGN_OR_RETURN(mountpoint_, find_mountpoint(given));
+  if (mountpoint_.stale)
+    return Error::make(ErrorCode::kBusy, fmt::format("{}: another dead mount was beneath", given));
+  return {};
+}
+
+// Whether the system, not the kind of the image, forbids writing.
+bool is_write_protected(const Error& error) {
+  if (error.code() != ErrorCode::kDenied && error.code() != ErrorCode::kReadOnly)
+    return false;
+  const int err = error.errno_value();
+  return err == EACCES || err == EPERM || err == EROFS;
+}
+
+Status Daemon::open_disk() {
+  vmdk::OpenOptions open = plan_open(options_, log_.sink());
+  auto disk = Disk::open(file_system_, image(), open);
+  if (!disk && open.access == vmdk::Access::kReadWrite && is_write_protected(disk.error())) {
+    open.access = vmdk::Access::kReadOnly;
+    auto protected_disk = Disk::open(file_system_, image(), open);
+    // Where reading is refused as well, the first answer was about more than writing.
+    if (protected_disk) {
+      disk = std::move(protected_disk);
+      log_.warning(fmt::format("{}: write-protected, mounted read-only", image()));
+    }
+  }
+  if (!disk)
+    return std::move(disk).error();
+  disk_ = *std::move(disk);
+  if (options_.share)
+    log_.warning(fmt::format("{}: read beside a writer: the view may be torn", image()));
+  return {};
+}
+
+Status Daemon::interrupted() const {
+  if (ending_signal_pending())
+    return Error::from_errno(EINTR, image());
+  return {};
+}
+
+Status Daemon::mount() {
+  ASSIGN_OR_RETURN(MountOptions plan, plan_mount(options_, mountpoint_, *disk_, log_.sink()));
+  ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_));
+  auto server = Server::mount(*disk_, std::move(plan));
+  if (!server) {
+    std::string hint = mount_hint();
+    return hint.empty() ? std::move(server).error()
+                        : std::move(server).error().with_hint(std::move(hint));
+  }
+  server_ = *std::move(server);
+  server_->on_last_close([this] { supervisor_->last_file_closed(); });
+  server_->on_end([this] { supervisor_->session_ended(); });
+  return server_->start();
+}
+
+void Daemon::listen() {
+  auto control = ControlSocket::listen(server_->device());
+  if (control)
+    control_.emplace(*std::move(control));
+  else
+    log_.info(fmt::format("no socket for vmdkfuse -u: {}", control.error().message()));
+}
+
+void Daemon::describe() {
+  const vmdk::DiskInfo info = disk_->info();
+  const std::string kind = info.layers.empty() ? "" : info.layers.front().create_type;
+  log_.info(fmt::format("{}: {}, {} {} ({}), {}", image(), vmdk::format_size(disk_->capacity()),
+                        info.layers.size(), info.layers.size() == 1 ? "layer" : "layers", kind,
+                        disk_->writable() ? "read-write" : "read-only"));
+  log_.info(fmt::format("{}{}: {}, {} allocated", options_.arguments[1],
+                        mountpoint_.directory ? "/flat" : "", vmdk::format_size(disk_->capacity()),
+                        vmdk::format_size(disk_->allocated())));
+  if (geteuid() != 0)
+    log_.info("root cannot read this mount unless -o allow_root or allow_other is given");
+}
+
+Status Daemon::start() {
+  prepare_process();
+  if (!options_.log_file.empty())
+    RETURN_IF_ERROR(log_.open_file(options_.log_file));
+  RETURN_IF_ERROR(prepare_mountpoint());
+  RETURN_IF_ERROR(check_fuse_device());
+  RETURN_IF_ERROR(open_disk());
+  RETURN_IF_ERROR(interrupted());
+  RETURN_IF_ERROR(mount());
+  if (auto status = pid_file_.write(options_.pid_file); !status) {
+    // Nobody has seen the mount yet.
+    server_.reset();
+    return status;
+  }
+  listen();
+  describe();
+  if (options_.tune_bdi) {
+    for (const std::string& line : tune_bdi(server_->device()))
+      log_.warning(line);
+  }
+  return {};
+}
+
+void Daemon::announce(Reporter& reporter) {
+  tell_ready(options_.ready_fd);
+  notify_manager(fmt::format("READY=1\nMAINPID={}", getpid()));
+  if (!reporter.in_background()) {
+    log_.stay_in_foreground();
+    return;
+  }
+  log_.leave_stderr();
+  leave_terminal();
+  reporter.ready();
+}
+
+// What is to be said to those who wait for the end; empty: all went well.
+std::string Daemon::close_all() {
+  std::string verdict;
+  if (const auto status = server_->wait(); !status)
+    verdict = status.error().message();
+  if (const std::uint64_t lost = server_->lost_writes(); lost > 0)
+    verdict = fmt::format("{}: {} cached writes could not be stored", image(), lost);
+  const auto closed = disk_->close();
+  if (!closed)
+    verdict = fmt::format("{}: the last commit failed: {}", image(), closed.error().message());
+  server_.reset();
+  supervisor_.reset();
+  disk_.reset();
+  return verdict;
+}
+
+int Daemon::serve_to_the_end() {
+  supervisor_->run(mountpoint_.path, server_->device(), control_ ? &*control_ : nullptr);
+  if (control_)
+    control_->say("closing");
+  notify_manager("STOPPING=1");
+  const std::string verdict = close_all();
+  if (!verdict.empty())
+    log_.error(verdict);
+  if (control_)
+    control_->say(verdict.empty() ? "done" : fmt::format("failed {}", verdict));
+  return verdict.empty() ? kOk : kSystem;
+}
+
+int exit_code_of(const Error& error) {
+  return error.errno_value() == EINTR ? kInterrupted : kMountFailed;
+}
+
+}  // namespace
+
+int run_daemon(const Options& options, Reporter& reporter) {
+  Daemon daemon(options);
+  if (const auto status = daemon.start(); !status) {
+    const std::string text = status.error().to_text();
+    const int exit_code = exit_code_of(status.error());
+    tell_failed(options.ready_fd, text);
+    if (reporter.in_background())
+      reporter.failed(exit_code, text);
+    else
+      fmt::print(stderr, "vmdkfuse: {}\n", text);
+    return exit_code;
+  }
+  daemon.announce(reporter);
+  return daemon.serve_to_the_end();
+}
+
+}  // namespace vmdkfuse

@@ -1,0 +1,115 @@
+#include "vmdkfuse/help.h"
+
+#include <fmt/format.h>
+
+#include "fuse/server.h"
+
+namespace vmdkfuse {
+namespace {
+
+constexpr const char* kHelp = R"(Shows a VMware disk as one flat file.
+
+Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
+       vmdkfuse -u MOUNTPOINT...    unmount; wait until everything is on disk
+       vmdkfuse --list [--json]     our mounts: image, mode, mountpoint, pid
+
+MOUNTPOINT is a file, which becomes the disk, or a directory, which shows "flat".
+
+  -r, --ro              read-only: image files are not opened for writing
+  -w, --rw              read-write (the default)
+      --force=WHAT      override one refusal: children, stale-lck
+      --parent=FILE     use FILE as the next missing parent
+      --cache=MODE      page cache: auto, writeback, writethrough, none
+      --commit=SEC      write tables at least every SEC seconds  [5]
+  -f, --foreground      stay in the foreground
+  -v, --verbose         say what was opened        -q, --quiet   errors only
+  -o OPT[,OPT...]       a long option without dashes, or one of mount(8)
+  -h, --help            this text                  --help-all    every option
+  -V, --version
+
+Example: touch flat && vmdkfuse disk.vmdk flat && fdisk -l flat && vmdkfuse -u flat
+)";
+
+constexpr const char* kFullHelp = R"(Shows a VMware disk as one flat file.
+
+Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
+       vmdkfuse -u|--unmount MOUNTPOINT...
+       vmdkfuse --list [--json]
+
+Access
+  -r, --ro              read-only: image files are not opened for writing
+  -w, --rw              read-write (the default)
+      --share           with --ro: read beside a writer; the view may be torn
+      --force=WHAT      override one refusal, may be repeated:
+                          children   write although another image in the folder
+                                     names this one as its parent
+                          stale-lck  write although a VMware lock folder exists
+      --allow-dir=DIR   files named inside an image may be beneath DIR
+
+Chain
+      --parent=FILE     use FILE as the next missing parent, may be repeated
+      --search=DIR      look for parents in DIR as well, may be repeated
+      --ignore-cid      with --ro: accept a parent whose content id differs
+
+View
+      --uid=U --gid=G   owner and group, numbers  [those of who mounts]
+      --mode=M          permissions, octal  [those of the image]
+
+Tuning
+      --cache=MODE      the kernel's page cache over the flat file  [auto]
+                          auto          writeback where the mount can be written
+                          writeback     written pages are kept and merged
+                          writethrough  each write reaches vmdkfuse at once
+                          none          direct I/O
+      --commit=SEC      write tables at least every SEC seconds; 0: only at fsync,
+                        last close and unmount  [5]
+      --batch=N         grains reserved ahead for a stream of writes, 1..512  [512]
+      --table-cache=SIZE  memory for grain tables, e.g. 64M  [256M]
+      --threads=N       requests served at once  [4 per CPU, 8 to 64]
+      --tune-bdi        as root: raise the kernel's read-ahead and dirty limits of
+                        this mount; prints what it did
+
+Running
+  -f, --foreground      stay in the foreground
+  -d, --debug           the same, and print every request
+  -s, --single-thread   serve one request after the other
+      --pid-file=FILE   write the daemon's process id, remove it at the end
+      --ready-fd=N      write one line "READY pid=N" or "FAIL text" to descriptor N
+      --log-file=FILE   messages after the start  [syslog]
+      --log-level=LEVEL error, warn, info, debug, trace  [warn]
+      --replace-stale   first remove a dead mount at MOUNTPOINT
+  -v, --verbose         --log-level=info: say what was opened
+  -q, --quiet           --log-level=error
+  -o OPT[,OPT...]       a long option without dashes, or one of mount(8): dev suid
+                        exec atime sync allow_other allow_root auto_unmount ...
+  -h, --help            the short help
+      --help-all        this text
+  -V, --version         versions of this program and of libfuse
+
+Verbs
+  -u, --unmount         unmount and wait until everything is on disk
+      --list            our mounts: image, mode, mountpoint, pid
+      --json            with --list: as JSON
+
+Exit status: 0 done, 1 usage, 2 system error (-u: the last commit failed),
+4 internal error (-u: the daemon died), 8 interrupted, 32 mount failed (-u: busy),
+64 -u: unmounted here, still in use in another mount namespace.
+)";
+
+}  // namespace
+
+std::string help_text() {
+  return kHelp;
+}
+
+std::string full_help_text() {
+  return kFullHelp;
+}
+
+std::string version_text() {
+  const ServerVersion library = server_version();
+  return fmt::format("vmdkfuse: {}\nlibfuse: {}\nlibfuse-built-with: {}\n", VMDKFUSE_VERSION,
+                     library.loaded, library.built);
+}
+
+}  // namespace vmdkfuse

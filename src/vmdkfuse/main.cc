@@ -1,0 +1,17 @@
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "vmdkfuse/command_line.h"
+#include "vmdkfuse/exit_codes.h"
+
+int main(int argc, char** argv) {
+  try {
+    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+    return vmdkfuse::run_command_line(arguments);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "vmdkfuse: internal error: %s\n", error.what());
+    return vmdkfuse::kInternal;
+  }
+}

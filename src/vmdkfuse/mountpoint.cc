@@ -1,0 +1,68 @@
+#include "vmdkfuse/mountpoint.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include <fmt/format.h>
+
+namespace vmdkfuse {
+namespace {
+
+using vmdk::Error;
+using vmdk::ErrorCode;
+using vmdk::Result;
+
+// The last component of a dead mount cannot be looked at, its folder can.
+Result<std::string> resolve_folder_of(const std::string& given) {
+  std::filesystem::path path = std::filesystem::path(given).lexically_normal();
+  if (!path.has_filename())
+    path = path.parent_path();
+  std::error_code error;
+  const auto folder = std::filesystem::canonical(
+      path.has_parent_path() ? path.parent_path() : std::filesystem::path("."), error);
+  if (error)
+    return Error::from_errno(error.value(), given);
+  return (folder / path.filename()).string();
+}
+
+}  // namespace
+
+Result<Mountpoint> find_mountpoint(const std::string& given) {
+  if (given.starts_with("/dev/fd/"))
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: drop_privileges of mount(8) is not supported", given))
+        .with_hint("-o setuid=USER mounts as another user");
+  Mountpoint result;
+
+  struct stat found {};
+
+  if (stat(given.c_str(), &found) != 0) {
+    const int why = errno;
+    if (why == ENOTCONN) {
+      ASSIGN_OR_RETURN(result.path, resolve_folder_of(given));
+      result.stale = true;
+      return result;
+    }
+    Error error = Error::from_errno(why, given);
+    if (why == ENOENT)
+      return std::move(error).with_hint(
+          fmt::format("touch {0} makes a file that becomes the disk, mkdir {0} a directory that "
+                      "shows it as \"flat\"",
+                      given));
+    return error;
+  }
+  if (!S_ISDIR(found.st_mode) && !S_ISREG(found.st_mode))
+    return Error::make(ErrorCode::kInvalidArgument,
+                       fmt::format("{}: neither a directory nor a regular file", given));
+  std::error_code error;
+  result.path = std::filesystem::canonical(given, error).string();
+  if (error)
+    return Error::from_errno(error.value(), given);
+  result.directory = S_ISDIR(found.st_mode);
+  return result;
+}
+
+}  // namespace vmdkfuse

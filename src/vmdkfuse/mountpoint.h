@@ -1,0 +1,19 @@
+// The place where the disk is to appear.
+#pragma once
+
+#include <vmdk/result.h>
+
+#include <string>
+
+namespace vmdkfuse {
+
+struct Mountpoint {
+  std::string path;        // absolute, without symbolic links
+  bool directory = false;  // else a regular file
+  bool stale = false;      // a FUSE mount whose daemon has died; `directory` is not known
+};
+
+// Errors name `given` and say the way out.
+vmdk::Result<Mountpoint> find_mountpoint(const std::string& given);
+
+}  // namespace vmdkfuse

@@ -1,0 +1,69 @@
+// What the command line asks for.
+#pragma once
+
+#include <sys/types.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmdkfuse/log.h"
+
+namespace vmdkfuse {
+
+enum class Action { kMount, kUnmount, kList, kHelp, kHelpAll, kVersion };
+
+enum class CacheChoice { kAuto, kWriteback, kWritethrough, kNone };
+
+struct Options {
+  Action action = Action::kMount;
+  std::vector<std::string> arguments;  // IMAGE MOUNTPOINT, or the MOUNTPOINTs of -u
+
+  bool read_only = false;
+  bool share = false;
+  bool force_children = false;
+  bool force_stale_lck = false;
+  std::vector<std::filesystem::path> allow_dirs;
+
+  std::vector<std::filesystem::path> parents;
+  std::vector<std::filesystem::path> search_dirs;
+  bool ignore_cid = false;
+
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::optional<mode_t> mode;
+
+  CacheChoice cache = CacheChoice::kAuto;
+  std::uint64_t commit_seconds = 5;
+  std::uint32_t batch_grains = 512;
+  std::uint64_t table_cache = 256 * vmdk::kMiB;
+  std::optional<unsigned> threads;
+  bool tune_bdi = false;
+
+  bool foreground = false;
+  bool trace = false;
+  bool single_thread = false;
+  std::string pid_file;
+  std::optional<int> ready_fd;
+  std::string log_file;
+  LogThreshold log_threshold = LogThreshold::kWarning;
+  bool replace_stale = false;
+  bool json = false;
+
+  // For the kernel, fusermount3 or libfuse; escaped as they came.
+  std::vector<std::string> mount_options;
+};
+
+// `arguments` without the program's name. kInvalidArgument with a message for the user.
+vmdk::Result<Options> parse_options(std::span<const std::string> arguments);
+
+// Every long option, without dashes. Storage is static.
+std::vector<std::string_view> option_names();
+
+}  // namespace vmdkfuse

@@ -1,0 +1,124 @@
+#include "vmdkfuse/unmount_command.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "io/unique_fd.h"
+#include "vmdkfuse/control_socket.h"
+#include "vmdkfuse/exit_codes.h"
+#include "vmdkfuse/mount_table.h"
+#include "vmdkfuse/mountpoint.h"
+#include "vmdkfuse/unmount.h"
+
+namespace vmdkfuse {
+namespace {
+
+// How long the kernel may take to end a mount that nobody uses.
+constexpr std::chrono::seconds kEndOfSession{5};
+
+void say(const std::string& mountpoint, std::string_view text) {
+  fmt::print(stderr, "vmdkfuse: {}: {}\n", mountpoint, text);
+}
+
+struct SyncVerdict {
+  int error = 0;  // EACCES: not allowed to look
+  // The error was an old one that nobody had asked for, and is gone: a write past the end of the
+  // disk leaves such a thing. The daemon knows whether something of the disk was lost.
+  bool old = false;
+};
+
+// Writes everything back.
+SyncVerdict sync_disk(const Mountpoint& mountpoint) {
+  if (mountpoint.stale)
+    return {.error = ENOTCONN};
+  const std::string path = mountpoint.directory ? mountpoint.path + "/flat" : mountpoint.path;
+  const vmdk::UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file)
+    return {.error = errno};
+  if (fsync(file.get()) == 0)
+    return {};
+  const int first = errno;
+  return {.error = first, .old = fsync(file.get()) == 0};
+}
+
+int wait_for_daemon(const std::string& name, ControlClient& daemon) {
+  bool timed_out = false;
+  auto line = daemon.next_line(kEndOfSession, timed_out);
+  if (timed_out) {
+    say(name, "unmounted here, held in another mount namespace or detached and still in use");
+    return kStillServed;
+  }
+  if (line && *line == "closing")
+    line = daemon.next_line(std::nullopt, timed_out);
+  if (!line) {
+    say(name, "the daemon died before it had written everything");
+    return kInternal;
+  }
+  const std::string verdict = *line;
+  while (daemon.next_line(std::nullopt, timed_out)) {
+  }
+  if (verdict == "done")
+    return kOk;
+  say(name, verdict);
+  return kSystem;
+}
+
+// No word from the daemon can be had; what is known is what fsync said.
+int without_daemon(const std::string& name, const SyncVerdict& sync) {
+  say(name, "unmounted; the daemon's socket is not in reach, so its end was not waited for");
+  return sync.error == 0 ? kOk : kSystem;
+}
+
+int unmount_one(const std::string& name) {
+  const auto mountpoint = find_mountpoint(name);
+  if (!mountpoint) {
+    fmt::print(stderr, "vmdkfuse: {}\n", mountpoint.error().message());
+    return kUsage;
+  }
+  const auto entry = mount_at(mountpoint->path);
+  if (!entry || entry->type != kFileSystemType) {
+    say(name, "not a mount of vmdkfuse");
+    return kUsage;
+  }
+  auto daemon = ControlClient::connect(entry->device, entry->user_id);
+  const SyncVerdict sync = sync_disk(*mountpoint);
+  const bool daemon_decides = daemon && (sync.error == EACCES || sync.old);
+  const bool failed = sync.error != 0 && !daemon_decides;
+  if (failed)
+    say(name,
+        fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));
+  const UnmountOutcome outcome = unmount(mountpoint->path, false);
+  if (outcome.result != Unmounted::kDone) {
+    say(name, outcome.text);
+    return outcome.result == Unmounted::kBusy ? kMountFailed : kSystem;
+  }
+  if (sync.error == ENOTCONN)
+    return kInternal;
+  if (!daemon)
+    return without_daemon(name, sync);
+  const int verdict = wait_for_daemon(name, *daemon);
+  return verdict == kOk && failed ? kSystem : verdict;
+}
+
+}  // namespace
+
+int unmount_all(const std::vector<std::string>& mountpoints) {
+  int result = kOk;
+  for (const std::string& each : mountpoints) {
+    const int code = unmount_one(each);
+    if (result == kOk)
+      result = code;
+  }
+  return result;
+}
+
+}  // namespace vmdkfuse

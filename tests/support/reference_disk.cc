@@ -1,0 +1,136 @@
+#include "support/reference_disk.h"
+
+#include <vmdk/units.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace vmdk::test {
+namespace {
+
+// Enough of a sector to recognise it in a message.
+std::string start_of(std::span<const std::byte> bytes) {
+  std::string text;
+  for (const std::byte value : bytes.first(std::min<std::size_t>(bytes.size(), 16)))
+    text += fmt::format("{:02x}", std::to_integer<unsigned>(value));
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::byte> ReferenceDisk::read(std::uint64_t at, std::size_t length) const {
+  std::vector<std::byte> bytes(length);
+  bytes.resize(bytes_.read(at, bytes));
+  return bytes;
+}
+
+std::optional<std::string> ReferenceDisk::difference(std::uint64_t at,
+                                                     std::span<const std::byte> actual) const {
+  const auto wanted = read(at, actual.size());
+  if (wanted.size() != actual.size())
+    return fmt::format("{} bytes from {} where the disk ends after {}", actual.size(), at,
+                       wanted.size());
+  if (std::equal(wanted.begin(), wanted.end(), actual.begin()))
+    return std::nullopt;
+  std::size_t count = 0;
+  std::optional<std::size_t> first;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] == actual[i])
+      continue;
+    first = first.value_or(i);
+    ++count;
+  }
+  return fmt::format("{} of {} bytes differ, the first at {}: {} instead of {}", count,
+                     wanted.size(), at + *first, start_of(actual.subspan(*first)),
+                     start_of(std::span(wanted).subspan(*first)));
+}
+
+void SectorHistory::record(std::size_t point, std::uint64_t at, std::uint64_t length, bool certain,
+                           const ReferenceDisk& after) {
+  ++order_;
+  for (std::uint64_t sector = at / kSectorSize; sector * kSectorSize < at + length; ++sector)
+    sectors_[sector].push_back({.point = point,
+                                .order = order_,
+                                .certain = certain,
+                                .value = after.read(sector * kSectorSize, kSectorSize)});
+}
+
+void SectorHistory::write(std::size_t point, std::uint64_t at, std::span<const std::byte> bytes) {
+  now_.write(at, bytes);
+  record(point, at, bytes.size(), true, now_);
+}
+
+void SectorHistory::zero(std::size_t point, std::uint64_t at, std::uint64_t length) {
+  now_.zero(at, length);
+  record(point, at, length, true, now_);
+}
+
+void SectorHistory::failed_write(std::size_t point, std::uint64_t at,
+                                 std::span<const std::byte> bytes) {
+  ReferenceDisk after = now_;
+  after.write(at, bytes);
+  record(point, at, bytes.size(), false, after);
+}
+
+void SectorHistory::flushed(std::size_t point) {
+  flushes_.emplace_back(point, ++order_);
+}
+
+std::vector<std::vector<std::byte>> SectorHistory::legal(std::size_t point,
+                                                         std::uint64_t sector) const {
+  std::size_t flush = 0;
+  for (const auto& [at_point, order] : flushes_) {
+    if (at_point <= point)
+      flush = order;
+  }
+  std::vector<std::vector<std::byte>> values = {start_.read(sector * kSectorSize, kSectorSize)};
+  const auto events = sectors_.find(sector);
+  if (events == sectors_.end())
+    return values;
+  for (const Event& event : events->second) {
+    const bool flushed = event.order < flush;
+    if (flushed && event.certain)
+      values.clear();
+    // A request that began at this very point has written nothing yet.
+    if (flushed || event.point < point)
+      values.push_back(event.value);
+  }
+  return values;
+}
+
+std::optional<std::string> SectorHistory::check_sector(std::size_t point, std::uint64_t sector,
+                                                       std::span<const std::byte> actual) const {
+  const auto values = legal(point, sector);
+  for (const auto& value : values) {
+    if (std::equal(value.begin(), value.end(), actual.begin(), actual.end()))
+      return std::nullopt;
+  }
+  return fmt::format("sector {} has {}…, none of its {} legal values; the newest is {}…", sector,
+                     start_of(actual), values.size(), start_of(values.back()));
+}
+
+std::optional<std::string> SectorHistory::check(std::size_t point, const Read& read) const {
+  constexpr std::uint64_t kStep = 128 * kKiB;
+  for (std::uint64_t at = 0; at < start_.capacity(); at += kStep) {
+    const std::size_t length = std::min(kStep, start_.capacity() - at);
+    auto actual = read(at, length);
+    if (actual.size() != length)
+      return fmt::format("{} of {} bytes could be read at {}", actual.size(), length, at);
+    const std::uint64_t end = (at + length) / kSectorSize;
+    for (auto written = sectors_.lower_bound(at / kSectorSize);
+         written != sectors_.end() && written->first < end; ++written) {
+      const std::uint64_t begin = written->first * kSectorSize;
+      const auto sector = std::span(actual).subspan(begin - at, kSectorSize);
+      if (auto wrong = check_sector(point, written->first, sector))
+        return wrong;
+      // Judged; the rest of the step must be as it was at the start.
+      start_.read_into(begin, sector);
+    }
+    if (auto wrong = start_.difference(at, actual))
+      return "never written: " + *wrong;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmdk::test

@@ -3,8 +3,10 @@
 #include <vmdk/create.h>
 #include <vmdk/units.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.h"
 #include "disk/create_plan.h"
@@ -37,7 +39,8 @@ class MadeFiles {
     return file;
   }
 
-  void keep() noexcept { paths_.clear(); }
+  // In the order they were made.
+  std::vector<fs::path> keep() noexcept { return std::exchange(paths_, {}); }
 
  private:
   FileSystem& file_system_;
@@ -90,6 +93,33 @@ Status check_absent(FileSystem& file_system, const fs::path& path) {
   return Error::from_errno(EEXIST, path.native()).with_hint("existing files are never overwritten");
 }
 
+// Image, extent and descriptor are one file.
+Status make_monolithic_sparse(MadeFiles& made, const CreatePlan& plan) {
+  const NewFile& image = plan.extents.front();
+  ASSIGN_OR_RETURN(const auto file, made.make(image.path));
+  return write_extent(*file, image, plan.descriptor);
+}
+
+Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const CreatePlan& plan,
+                                   const Progress& progress) {
+  const std::uint64_t total = plan.extents.size() + 1;
+  std::uint64_t done = 0;
+  const auto report = [&] {
+    ++done;
+    if (progress)
+      progress(done, total);
+  };
+  for (const NewFile& extent : plan.extents) {
+    ASSIGN_OR_RETURN(const auto file, made.make(extent.path));
+    RETURN_IF_ERROR(write_extent(*file, extent, ""));
+    report();
+  }
+  ASSIGN_OR_RETURN(const auto file, made.make(image));
+  RETURN_IF_ERROR(write_descriptor_file(*file, plan.descriptor));
+  report();
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<fs::path>> create_image(FileSystem& file_system, const fs::path& image,
@@ -100,23 +130,14 @@ Result<std::vector<fs::path>> create_image(FileSystem& file_system, const fs::pa
     RETURN_IF_ERROR(check_absent(file_system, extent.path));
 
   MadeFiles made(file_system);
-  std::vector<fs::path> paths{image};
-  for (const NewFile& extent : plan.extents) {
-    ASSIGN_OR_RETURN(const auto file, made.make(extent.path));
-    RETURN_IF_ERROR(
-        write_extent(*file, extent, plan.embedded ? std::string_view(plan.descriptor) : ""));
-    if (!plan.embedded)
-      paths.push_back(extent.path);
-    if (options.progress)
-      options.progress(paths.size(), plan.extents.size() + 1);
-  }
-  if (!plan.embedded) {
-    ASSIGN_OR_RETURN(const auto file, made.make(image));
-    RETURN_IF_ERROR(write_descriptor_file(*file, plan.descriptor));
-  }
+  if (plan.embedded)
+    RETURN_IF_ERROR(make_monolithic_sparse(made, plan));
+  else
+    RETURN_IF_ERROR(make_extents_and_descriptor(made, image, plan, options.progress));
   const fs::path directory = image.parent_path();
   RETURN_IF_ERROR(file_system.sync_directory(directory.empty() ? fs::path(".") : directory));
-  made.keep();
+  std::vector<fs::path> paths = made.keep();
+  std::rotate(paths.begin(), paths.end() - 1, paths.end());  // the image was made last
   return paths;
 }
 

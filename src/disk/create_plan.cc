@@ -256,17 +256,6 @@ Status plan_extents(const fs::path& image, const CreateOptions& options, Sectors
   return {};
 }
 
-Status check_descriptor_size(const fs::path& image, const CreatePlan& plan) {
-  if (plan.embedded) {
-    if (plan.descriptor.size() + kDescriptorReserve > kEmbeddedDescriptorSectors * kSectorSize)
-      return refuse(image, "its names are too long for the descriptor");
-  } else if (plan.descriptor.size() > kMaxDescriptorBytes) {
-    return refuse(image,
-                  fmt::format("{} members do not fit a descriptor of 1 MiB", plan.extents.size()));
-  }
-  return {};
-}
-
 std::string choose_adapter(const CreateOptions& options, const Parent& parent) {
   if (!options.adapter.empty())
     return options.adapter;
@@ -312,7 +301,9 @@ Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
   // The flat file is made sparse, which on VMFS is what thin means.
   if (options.type == ImageType::kVmfs)
     plan.descriptor += "ddb.thinProvisioned = \"1\"\n";
-  RETURN_IF_ERROR(check_descriptor_size(image, plan));
+  if (plan.embedded &&
+      plan.descriptor.size() + kDescriptorReserve > kEmbeddedDescriptorSectors * kSectorSize)
+    return refuse(image, "its names are too long for the descriptor");
   plan.parent = std::move(parent.disk);
   return plan;
 }

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -35,11 +37,19 @@ class OpenFile {
 
   bool has_unsynced_writes() const noexcept { return unsynced_.load(); }
 
-  // One fdatasync, or none when nothing was written since the last.
+  // One fdatasync, or none when nothing was written since the last. A thread that comes while
+  // another one syncs waits for it: the bytes of both may be what the other is writing out. The
+  // first failure stays, because the system may have dropped what it could not write.
   Status sync() {
+    const std::lock_guard lock(sync_mutex_);
+    if (sync_failure_)
+      return *sync_failure_;
     if (!unsynced_.exchange(false))
       return {};
-    return file_->sync();
+    Status status = file_->sync();
+    if (!status)
+      sync_failure_ = status.error();
+    return status;
   }
 
  private:
@@ -52,6 +62,8 @@ class OpenFile {
 
   std::unique_ptr<File> file_;
   std::atomic<bool> unsynced_{false};
+  std::mutex sync_mutex_;
+  std::optional<Error> sync_failure_;  // guarded by sync_mutex_
 };
 
 }  // namespace vmdk

@@ -1,0 +1,185 @@
+#include "disk/chain.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "disk/parent_locator.h"
+#include "disk/write_guards.h"
+
+namespace vmdk {
+namespace {
+
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor) {
+  const auto refuse = [&](std::string_view why) -> Status {
+    return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
+  };
+  if (!descriptor.parent_cid()) {
+    if (!descriptor.parent_hint().empty())
+      return refuse("it names a parent disk but its parentCID says that it has none");
+    const auto uuid = descriptor.value("ddb.uuid.parent");
+    if (uuid && uuid->find_first_not_of("0-") != std::string::npos)
+      return Error::make(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: a VirtualBox differencing disk, whose parent only VirtualBox's "
+                      "registry knows: this kind is not supported",
+                      path.native()));
+    return {};
+  }
+  for (const ExtentLine& line : descriptor.extents())
+    if (line.type != ExtentType::kSparse)
+      return refuse(
+          fmt::format("line {}: a disk with a parent has an extent of type {}; only sparse "
+                      "extents can show a parent",
+                      line.line_number, to_string(line.type)));
+  return {};
+}
+
+Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
+                    const Descriptor& descriptor, const OpenOptions& options) {
+  if (!options.force_stale_lck) {
+    RETURN_IF_ERROR(require_no_vmware_lock(file_system, image));
+    for (const ExtentLine& line : descriptor.extents())
+      RETURN_IF_ERROR(
+          require_no_vmware_lock(file_system, folder_of(image) / base_name(line.file_name)));
+  }
+  return options.force_children ? Status{} : require_no_children(file_system, image, descriptor);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system,
+                                           const std::filesystem::path& image,
+                                           const OpenContext& context) {
+  auto chain = std::make_unique<Chain>();
+  ParentLocator locator(file_system, context.policy, context.options);
+  Access access = context.options.access;
+  std::filesystem::path path = image;
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, file_system.open(image, access));
+  ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
+  if (access == Access::kReadWrite)
+    RETURN_IF_ERROR(guard_writes(file_system, image, text.descriptor, context.options));
+  std::vector<FileId> seen;
+  for (;;) {
+    if (std::find(seen.begin(), seen.end(), file->id()) != seen.end())
+      return Error::make(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: the chain of parents comes back to this file", path.native()));
+    if (seen.size() == kMaxChainDepth)
+      return Error::make(ErrorCode::kCorrupt, fmt::format("{}: the chain has more than {} links",
+                                                          image.native(), kMaxChainDepth));
+    seen.push_back(file->id());
+    RETURN_IF_ERROR(judge_link(path, text.descriptor));
+    ASSIGN_OR_RETURN(auto link,
+                     Image::open(path, std::move(file), std::move(text), access, context));
+    chain->images_.push_back(std::move(link));
+    const Image& child = *chain->images_.back();
+    if (!child.descriptor().parent_cid())
+      return chain;
+    ASSIGN_OR_RETURN(FoundParent parent, locator.find(child.path(), child.descriptor()));
+    if (parent.text.descriptor.capacity() != child.descriptor().capacity())
+      context.options.log(LogLevel::kWarning,
+                          fmt::format("{}: its parent {} has another capacity: {} sectors, not {}",
+                                      child.path().native(), parent.path.native(),
+                                      parent.text.descriptor.capacity().count(),
+                                      child.descriptor().capacity().count()));
+    path = std::move(parent.path);
+    file = std::move(parent.file);
+    text = std::move(parent.text);
+    access = Access::kReadOnly;
+  }
+}
+
+// Bytes of one file that go to one place in memory.
+struct Chain::Piece {
+  const Extent* extent;
+  FileOffset where;
+  std::span<std::byte> into;
+};
+
+Status Chain::collect(std::size_t level, DiskOffset at, std::span<std::byte> into,
+                      std::vector<Piece>& pieces) const {
+  while (!into.empty()) {
+    if (level == images_.size() || at.bytes() >= images_[level]->capacity()) {
+      std::memset(into.data(), 0, into.size());
+      return {};
+    }
+    Image::Part& part = images_[level]->part_at(at);
+    const std::uint64_t in_part = std::min<std::uint64_t>(into.size(), part.end() - at.bytes());
+    ASSIGN_OR_RETURN(const Run run, part.extent->lookup(part.offset_of(at), in_part));
+    const auto piece = into.first(run.length);
+    switch (run.kind) {
+      case RunKind::kData:
+        if (!pieces.empty() && pieces.back().extent == part.extent.get() &&
+            pieces.back().where + pieces.back().into.size() == run.where &&
+            pieces.back().into.data() + pieces.back().into.size() == piece.data())
+          pieces.back().into = {pieces.back().into.data(),
+                                pieces.back().into.size() + piece.size()};
+        else
+          pieces.push_back({part.extent.get(), run.where, piece});
+        break;
+      case RunKind::kZero:
+        std::memset(piece.data(), 0, piece.size());
+        break;
+      case RunKind::kHole:
+        RETURN_IF_ERROR(collect(level + 1, at, piece, pieces));
+        break;
+      case RunKind::kUnreadable:
+        return Error::make(ErrorCode::kIo,
+                           fmt::format("{}: byte {} of the disk cannot be read: the extent says "
+                                       "NOACCESS, or its grain entry cannot be right",
+                                       images_[level]->path().native(), at.bytes()));
+    }
+    into = into.subspan(run.length);
+    at += run.length;
+  }
+  return {};
+}
+
+Status Chain::read(std::size_t level, DiskOffset at, std::span<std::byte> into,
+                   bool* shows_data) const {
+  // Kept by the thread: the read path takes no memory once it is warm.
+  thread_local std::vector<Piece> pieces;
+  pieces.clear();
+  RETURN_IF_ERROR(collect(level, at, into, pieces));
+  if (shows_data != nullptr)
+    *shows_data = *shows_data || !pieces.empty();
+  for (std::size_t i = 1; i < pieces.size(); ++i)
+    pieces[i].extent->file()->file().prefetch(pieces[i].where, pieces[i].into.size());
+  for (const Piece& piece : pieces)
+    RETURN_IF_ERROR(piece.extent->read(piece.where, piece.into));
+  return {};
+}
+
+Result<MapRun> Chain::map(std::size_t level, DiskOffset at, std::uint64_t max_length) const {
+  MapRun answer;
+  answer.begin = at;
+  answer.length = max_length;
+  answer.layer = level;
+  if (level == images_.size() || at.bytes() >= images_[level]->capacity())
+    return answer;
+  Image::Part& part = images_[level]->part_at(at);
+  const std::uint64_t in_part = std::min(max_length, part.end() - at.bytes());
+  ASSIGN_OR_RETURN(const Run run, part.extent->lookup(part.offset_of(at), in_part));
+  answer.length = run.length;
+  switch (run.kind) {
+    case RunKind::kHole:
+      return map(level + 1, at, run.length);
+    case RunKind::kZero:
+      answer.kind = MapKind::kZero;
+      break;
+    case RunKind::kUnreadable:
+      answer.kind = MapKind::kUnreadable;
+      break;
+    case RunKind::kData:
+      answer.kind = MapKind::kData;
+      answer.file = part.extent->file()->name();
+      answer.where = run.where;
+  }
+  return answer;
+}
+
+}  // namespace vmdk

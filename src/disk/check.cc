@@ -1,0 +1,336 @@
+#include <vmdk/check.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "disk/chain.h"
+#include "disk/file_registry.h"
+#include "disk/image_text.h"
+#include "disk/parent_locator.h"
+#include "disk/path_policy.h"
+#include "extent/grain_directory.h"
+#include "extent/open_file.h"
+#include "extent/table_scan.h"
+
+namespace vmdk {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxFindings = 1000;
+
+OpenOptions with_log(OpenOptions options) {
+  if (!options.log)
+    options.log = [](LogLevel, std::string_view) {};
+  return options;
+}
+
+// A sparse extent as the check sees it.
+struct SparseFile {
+  OpenFile* file = nullptr;
+  SparseHeader header;
+  GrainDirectory directory;
+  std::uint64_t bytes = 0;  // of the disk
+  TableScan scan;
+};
+
+class Checker {
+ public:
+  Checker(FileSystem& file_system, const CheckOptions& options)
+      : file_system_(file_system),
+        options_(options),
+        open_options_(with_log(options.open)),
+        policy_(file_system, open_options_.allow_dirs),
+        files_(open_options_.share, open_options_.log) {}
+
+  Result<CheckReport> run(const fs::path& image) {
+    policy_.allow(folder_of(image));
+    for (const auto& parent : open_options_.parents)
+      policy_.allow(folder_of(parent));
+    ParentLocator locator(file_system_, policy_, open_options_);
+    const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
+    ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
+    ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
+    ASSIGN_OR_RETURN(OpenFile * top, files_.adopt(std::move(file), access));
+    RETURN_IF_ERROR(check_link(image, *top, text, access));
+    if (repairs())
+      RETURN_IF_ERROR(repair(image, *top, text));
+    if (options_.chain)
+      RETURN_IF_ERROR(check_parents(image, std::move(text), locator));
+    return std::move(report_);
+  }
+
+ private:
+  bool repairs() const noexcept { return options_.repair || options_.repair_tables; }
+
+  void add(Severity severity, const std::string& file, std::string text) {
+    if (severity == Severity::kDamage)
+      ++report_.damage_count;
+    if (severity == Severity::kLeak)
+      ++report_.leak_count;
+    if (report_.findings.size() < kMaxFindings)
+      report_.findings.push_back({severity, file, std::move(text)});
+  }
+
+  Status check_parents(fs::path path, ImageText text, ParentLocator& locator) {
+    std::vector<FileId> seen;
+    for (std::size_t depth = 1; text.descriptor.parent_cid(); ++depth) {
+      auto parent = locator.find(path, text.descriptor);
+      if (!parent) {
+        add(Severity::kDamage, path.native(), parent.error().message());
+        return {};
+      }
+      const FileId id = parent->file->id();
+      if (depth == kMaxChainDepth || std::find(seen.begin(), seen.end(), id) != seen.end()) {
+        add(Severity::kDamage, path.native(), "the chain of parents does not end");
+        return {};
+      }
+      seen.push_back(id);
+      ASSIGN_OR_RETURN(OpenFile * file, files_.adopt(std::move(parent->file), Access::kReadOnly));
+      RETURN_IF_ERROR(check_link(parent->path, *file, parent->text, Access::kReadOnly));
+      path = std::move(parent->path);
+      text = std::move(parent->text);
+    }
+    return {};
+  }
+
+  Status check_link(const fs::path& path, OpenFile& top, const ImageText& text, Access access) {
+    sparse_.clear();
+    for (const ExtentLine& line : text.descriptor.extents()) {
+      if (line.type == ExtentType::kZero || line.access == ExtentAccess::kNoAccess)
+        continue;
+      OpenFile* extent = &top;
+      if (!text.header) {
+        auto named = policy_.open(folder_of(path), line.file_name, access);
+        if (!named) {
+          add(Severity::kDamage, path.native(),
+              fmt::format("line {}: {}", line.line_number, named.error().message()));
+          continue;
+        }
+        ASSIGN_OR_RETURN(extent, files_.adopt(std::move(*named), access));
+      }
+      RETURN_IF_ERROR(line.type == ExtentType::kSparse ? check_sparse(line, *extent)
+                                                       : check_flat(line, *extent));
+    }
+    return {};
+  }
+
+  Status check_flat(const ExtentLine& line, OpenFile& file) {
+    ASSIGN_OR_RETURN(const std::uint64_t size, file.file().size());
+    ASSIGN_OR_RETURN(const std::uint64_t length, line.length.to_bytes());
+    ASSIGN_OR_RETURN(const std::uint64_t offset, line.offset.to_bytes());
+    if (size < offset || size - offset < length)
+      add(Severity::kDamage, file.name(),
+          fmt::format("cut: it has {} bytes, its line needs {}", size, offset + length));
+    return {};
+  }
+
+  // Damage of the header or the directories ends the check of this extent, not of the image.
+  Status check_sparse(const ExtentLine& line, OpenFile& file) {
+    SparseFile sparse;
+    sparse.file = &file;
+    const auto damaged = [&](const Error& error) -> Status {
+      if (error.code() == ErrorCode::kIo)
+        return error;
+      add(Severity::kDamage, file.name(), error.message());
+      return {};
+    };
+    ASSIGN_OR_RETURN(const std::uint64_t size, file.file().size());
+    ASSIGN_OR_RETURN(sparse.bytes, line.length.to_bytes());
+    auto header = read_sparse_header(file.file());
+    if (!header)
+      return damaged(header.error());
+    sparse.header = *header;
+    if (header->capacity < line.length)
+      return damaged(Error::make(
+          ErrorCode::kCorrupt, fmt::format("its header's capacity is {} sectors, its line says {}",
+                                           header->capacity.count(), line.length.count())));
+    if (auto valid = validate_against_file(*header, size); !valid)
+      return damaged(valid.error());
+    auto directory = read_grain_directory(file.file(), *header, size);
+    if (!directory)
+      return damaged(directory.error());
+    sparse.directory = std::move(*directory);
+    ASSIGN_OR_RETURN(sparse.scan, scan_tables(file.file(), sparse.header, sparse.directory,
+                                              sparse.bytes, options_.progress));
+    report_sparse(sparse);
+    sparse_.push_back(std::move(sparse));
+    return {};
+  }
+
+  void report_sparse(const SparseFile& sparse) {
+    const std::string& name = sparse.file->name();
+    const TableScan& scan = sparse.scan;
+    for (const std::string& finding : scan.findings)
+      add(Severity::kDamage, name, finding);
+    report_.damage_count += scan.damaged - scan.findings.size();
+    if (sparse.directory.has_missing_tables())
+      add(Severity::kNote, name, "some grain tables are missing; their grains read as holes");
+    report_copies(sparse);
+    if (sparse.header.unclean)
+      add(Severity::kLeak, name, "was not closed cleanly (its header carries the mark)");
+    if (scan.unused_bytes != 0)
+      add(sparse.header.unclean ? Severity::kLeak : Severity::kNote, name,
+          fmt::format("{} bytes are used by no grain{}", scan.unused_bytes,
+                      sparse.header.unclean ? ": leaked" : ""));
+    report_.unused_bytes += scan.unused_bytes;
+    report_.allocated_grains += scan.data_grains;
+    report_.total_grains +=
+        (sparse.bytes + sparse.header.grain_bytes() - 1) / sparse.header.grain_bytes();
+  }
+
+  void report_copies(const SparseFile& sparse) {
+    const TableScan& scan = sparse.scan;
+    if (scan.unequal == 0)
+      return;
+    const bool interrupted = sparse.header.unclean && scan.sound() && scan.redundant_damaged == 0;
+    if (interrupted) {
+      add(Severity::kLeak, sparse.file->name(),
+          fmt::format(
+              "a commit was interrupted: the copies of the grain tables differ in {} entries",
+              scan.unequal));
+      return;
+    }
+    for (const std::string& finding : scan.copy_findings)
+      add(Severity::kDamage, sparse.file->name(), finding);
+    report_.damage_count += scan.unequal - scan.copy_findings.size();
+  }
+
+  // Mends what can be mended without a guess, then checks again: the report tells what is left.
+  Status repair(const fs::path& image, OpenFile& top, const ImageText& text) {
+    if (report_.damage_count != 0 && !options_.repair_tables) {
+      note_repair("nothing was changed: the image is damaged");
+      return {};
+    }
+    for (SparseFile& sparse : sparse_)
+      RETURN_IF_ERROR(repair_sparse(sparse));
+    const std::vector<std::string> repairs = std::exchange(report_, {}).repairs;
+    RETURN_IF_ERROR(check_link(image, top, text, Access::kReadWrite));
+    report_.repairs = repairs;
+    return {};
+  }
+
+  void note_repair(std::string text) { report_.repairs.push_back(std::move(text)); }
+
+  static bool can_equalise(const SparseFile& sparse) {
+    return sparse.scan.sound() && sparse.directory.has_redundant() &&
+           !sparse.directory.has_missing_tables();
+  }
+
+  Status repair_sparse(SparseFile& sparse) {
+    if (sparse.scan.unequal != 0) {
+      ASSIGN_OR_RETURN(const bool equal, equalise(sparse));
+      if (!equal)
+        return {};
+    }
+    if (!sparse.scan.sound())
+      return {};
+    RETURN_IF_ERROR(give_back_unused(sparse));
+    if (!sparse.header.unclean)
+      return {};
+    const std::array<std::byte, 1> clean{};
+    const iovec part = part_of(clean);
+    RETURN_IF_ERROR(sparse.file->write(FileOffset(kUncleanMarkOffset), {&part, 1}));
+    RETURN_IF_ERROR(sparse.file->sync());
+    note_repair(
+        fmt::format("{}: the mark of an unfinished session was taken away", sparse.file->name()));
+    return {};
+  }
+
+  // Makes the copies equal, by the primary when it is sound, else (only when asked for tables) by a
+  // redundant one that is.
+  Result<bool> equalise(SparseFile& sparse) {
+    const bool interrupted = sparse.header.unclean && sparse.scan.redundant_damaged == 0;
+    if (can_equalise(sparse) && (interrupted || options_.repair_tables)) {
+      RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.primary, sparse.directory.redundant));
+      note_repair(fmt::format("{}: {} redundant grain tables were made equal to the primary ones",
+                              sparse.file->name(), sparse.scan.unequal_tables.size()));
+      return true;
+    }
+    if (!options_.repair_tables || !sparse.directory.has_redundant() ||
+        sparse.directory.has_missing_tables()) {
+      note_repair(fmt::format("{}: the copies of its grain tables were left as they are",
+                              sparse.file->name()));
+      return false;
+    }
+    GrainDirectory swapped{sparse.directory.redundant, sparse.directory.primary};
+    ASSIGN_OR_RETURN(TableScan other, scan_tables(sparse.file->file(), sparse.header, swapped,
+                                                  sparse.bytes, options_.progress));
+    if (!other.sound()) {
+      note_repair(
+          fmt::format("{}: both copies of its grain tables are damaged; nothing was changed",
+                      sparse.file->name()));
+      return false;
+    }
+    RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.redundant, sparse.directory.primary));
+    note_repair(fmt::format("{}: {} primary grain tables were made equal to the redundant ones",
+                            sparse.file->name(), sparse.scan.unequal_tables.size()));
+    sparse.scan = std::move(other);
+    return true;
+  }
+
+  Status copy_tables(const SparseFile& sparse, const std::vector<std::uint32_t>& from,
+                     const std::vector<std::uint32_t>& to) {
+    std::array<std::byte, kGrainTableSize> table;
+    for (const std::uint64_t index : sparse.scan.unequal_tables) {
+      ASSIGN_OR_RETURN(const std::size_t got,
+                       sparse.file->file().read(FileOffset(from[index] * kSectorSize), table));
+      if (got != table.size())
+        return Error::make(ErrorCode::kIo, fmt::format("{}: grain table {} is cut off",
+                                                       sparse.file->name(), index));
+      const iovec part = part_of(table);
+      RETURN_IF_ERROR(sparse.file->write(FileOffset(to[index] * kSectorSize), {&part, 1}));
+    }
+    return sparse.file->sync();
+  }
+
+  // Cuts the unused end and gives the unused inside back to the host.
+  Status give_back_unused(const SparseFile& sparse) {
+    if (!sparse.header.unclean || sparse.scan.unused_bytes == 0)
+      return {};
+    ASSIGN_OR_RETURN(const std::uint64_t size, sparse.file->file().size());
+    if (size > sparse.scan.highest_end)
+      RETURN_IF_ERROR(sparse.file->resize(sparse.scan.highest_end));
+    for (const UnusedRange& range : sparse.scan.unused) {
+      if (range.begin >= sparse.scan.highest_end)
+        break;
+      if (!sparse.file->punch_hole(FileOffset(range.begin), range.length))
+        break;  // the host cannot; the space stays unused until new grains take it
+    }
+    RETURN_IF_ERROR(sparse.file->sync());
+    note_repair(fmt::format("{}: {} unused bytes were given back", sparse.file->name(),
+                            sparse.scan.unused_bytes));
+    return {};
+  }
+
+  FileSystem& file_system_;
+  const CheckOptions& options_;
+  const OpenOptions open_options_;
+  PathPolicy policy_;
+  FileRegistry files_;
+  std::vector<SparseFile> sparse_;  // of the link that is being checked
+  CheckReport report_;
+};
+
+}  // namespace
+
+int CheckReport::exit_code() const noexcept {
+  constexpr int kClean = 0;
+  constexpr int kDamaged = 2;
+  constexpr int kLeaks = 3;
+  if (damage_count != 0)
+    return kDamaged;
+  return leak_count != 0 ? kLeaks : kClean;
+}
+
+Result<CheckReport> check_image(FileSystem& file_system, const std::filesystem::path& image,
+                                const CheckOptions& options) {
+  return Checker(file_system, options).run(image);
+}
+
+}  // namespace vmdk

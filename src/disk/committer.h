@@ -1,0 +1,60 @@
+// When an image commits: on demand, after a while, at the end; one commit at a time.
+#pragma once
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "disk/image.h"
+#include "disk/poison.h"
+
+namespace vmdk {
+
+// Any thread. A caller that waited through a commit which began after it arrived takes that
+// commit's result, so that many callers cost one or two commits.
+class Committer {
+ public:
+  // Starts a thread for timed and requested commits. `interval` zero: requested ones only.
+  Committer(Image& image, Poison& poison, std::chrono::milliseconds interval, LogSink log);
+  ~Committer();
+  Committer(const Committer&) = delete;
+  Committer& operator=(const Committer&) = delete;
+
+  Status commit();
+  void request();
+  // Ends the thread; commit() goes on working.
+  void stop();
+
+  // Called after each commit that wrote something. Set before the first write.
+  void on_commit(std::function<void()> callback) { on_commit_ = std::move(callback); }
+
+ private:
+  void run();
+  Status run_commit();
+
+  Image& image_;
+  Poison& poison_;
+  const std::chrono::milliseconds interval_;
+  const LogSink log_;
+  std::function<void()> on_commit_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // All below guarded by mutex_.
+  std::uint64_t begun_ = 0;  // commits
+  std::uint64_t done_ = 0;
+  bool running_ = false;
+  Status last_;
+  bool requested_ = false;
+  bool stopping_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace vmdk

@@ -1,0 +1,259 @@
+#include <vmdk/disk.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "disk/chain.h"
+#include "disk/chain_writer.h"
+#include "disk/committer.h"
+#include "disk/file_registry.h"
+#include "disk/path_policy.h"
+#include "disk/poison.h"
+#include "extent/request_epochs.h"
+#include "extent/table_cache.h"
+
+namespace vmdk {
+namespace {
+
+constexpr std::uint64_t kBlockSizeWithoutGrains = 4096;
+
+OpenOptions complete(OpenOptions options) {
+  if (!options.log)
+    options.log = [](LogLevel, std::string_view) {};
+  return options;
+}
+
+Status judge_options(const OpenOptions& options) {
+  const auto refuse = [](const char* why) -> Status {
+    return Error::make(ErrorCode::kInvalidArgument, why);
+  };
+  if (options.batch_grains < 1 || options.batch_grains > 512)
+    return refuse("the batch is 1 to 512 grains");
+  if (options.access == Access::kReadOnly)
+    return {};
+  if (options.share)
+    return refuse("an image that somebody else writes can only be opened read-only");
+  if (options.ignore_cid)
+    return refuse("a parent with another content id can only be read");
+  return {};
+}
+
+}  // namespace
+
+class Disk::Impl {
+ public:
+  Impl(FileSystem& file_system, OpenOptions options)
+      : options_(complete(std::move(options))),
+        policy_(file_system, options_.allow_dirs),
+        files_(options_.share, options_.log),
+        cache_(options_.table_cache, epochs_) {}
+
+  Status open(FileSystem& file_system, const std::filesystem::path& image) {
+    RETURN_IF_ERROR(judge_options(options_));
+    policy_.allow(folder_of(image));
+    for (const auto& parent : options_.parents)
+      policy_.allow(folder_of(parent));
+    for (const auto& folder : options_.search_dirs)
+      policy_.allow(folder);
+    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image, {options_, policy_, files_, cache_}));
+    if (writable())
+      committer_ =
+          std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
+    return {};
+  }
+
+  bool writable() const noexcept { return options_.access == Access::kReadWrite; }
+
+  Image& top() const noexcept { return chain_->top(); }
+
+  std::uint64_t capacity() const noexcept { return top().capacity(); }
+
+  bool can_discard() const noexcept {
+    const auto hides = [](const auto& part) { return part->extent->can_hide_parent(); };
+    return !chain_->has_parent() || std::all_of(top().parts().begin(), top().parts().end(), hides);
+  }
+
+  Status require_range(DiskOffset at, std::uint64_t length) const {
+    if (at.bytes() <= capacity() && length <= capacity() - at.bytes())
+      return {};
+    return Error::make(ErrorCode::kNoSpace,
+                       fmt::format("{}: byte {} lies behind the end of the disk",
+                                   top().path().native(), at.bytes() + length));
+  }
+
+  // What a change needs before it enters its epoch: it may wait for a commit here, and must not
+  // once it holds up the reuse of memory and space.
+  Status admit(DiskOffset at, std::uint64_t length) {
+    if (!writable())
+      return Error::make(ErrorCode::kReadOnly,
+                         fmt::format("{}: opened read-only", top().path().native()));
+    RETURN_IF_ERROR(require_range(at, length));
+    RETURN_IF_ERROR(poison_.status());
+    if (cache_.too_dirty())
+      RETURN_IF_ERROR(committer_->commit());
+    return length == 0 ? Status{} : top().prepare_write(at, length, poison_);
+  }
+
+  Status clear(DiskOffset at, std::uint64_t length, bool frees) {
+    RETURN_IF_ERROR(admit(at, length));
+    const auto inside = epochs_.enter();
+    return ChainWriter(*chain_).clear(at, length, frees);
+  }
+
+  Status close() {
+    if (committer_ == nullptr)
+      return {};
+    committer_->stop();
+    RETURN_IF_ERROR(committer_->commit());
+    return top().finish(poison_);
+  }
+
+  // Constant after open(). The order is that of destruction: nothing outlives what it uses.
+  OpenOptions options_;
+  PathPolicy policy_;
+  FileRegistry files_;
+  RequestEpochs epochs_;
+  TableCache cache_;
+  Poison poison_;
+  std::unique_ptr<Chain> chain_;
+  std::unique_ptr<Committer> committer_;  // null on a disk opened for reading
+};
+
+Disk::Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Disk::~Disk() {
+  if (impl_->chain_ != nullptr && impl_->writable() && impl_->top().has_uncommitted())
+    impl_->options_.log(LogLevel::kError, fmt::format("{}: closed with unwritten changes",
+                                                      impl_->top().path().native()));
+}
+
+Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
+                                         const std::filesystem::path& image, OpenOptions options) {
+  auto impl = std::make_unique<Impl>(file_system, std::move(options));
+  RETURN_IF_ERROR(impl->open(file_system, image));
+  return std::unique_ptr<Disk>(new Disk(std::move(impl)));
+}
+
+std::uint64_t Disk::capacity() const noexcept {
+  return impl_->capacity();
+}
+
+bool Disk::writable() const noexcept {
+  return impl_->writable();
+}
+
+std::uint64_t Disk::grain_size() const noexcept {
+  const std::uint64_t grain = impl_->top().grain_size();
+  return grain != 0 ? grain : kBlockSizeWithoutGrains;
+}
+
+std::uint64_t Disk::allocated() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& image : impl_->chain_->images())
+    sum += image->allocated();
+  return std::min(sum, capacity());
+}
+
+std::int64_t Disk::modified_at_open() const noexcept {
+  return impl_->top().file().modified_at_open();
+}
+
+std::uint32_t Disk::permissions() const noexcept {
+  return impl_->top().file().permissions();
+}
+
+DiskInfo Disk::info() const {
+  DiskInfo info;
+  for (const auto& image : impl_->chain_->images())
+    info.layers.push_back(image->info());
+  return info;
+}
+
+Result<std::size_t> Disk::read(DiskOffset at, std::span<std::byte> into) {
+  if (at.bytes() >= capacity())
+    return std::size_t{0};
+  const auto piece = into.first(std::min<std::uint64_t>(into.size(), capacity() - at.bytes()));
+  const auto inside = impl_->epochs_.enter();
+  RETURN_IF_ERROR(impl_->chain_->read(0, at, piece, nullptr));
+  return piece.size();
+}
+
+Status Disk::write(DiskOffset at, std::span<const std::byte> from) {
+  RETURN_IF_ERROR(impl_->admit(at, from.size()));
+  const auto inside = impl_->epochs_.enter();
+  return ChainWriter(*impl_->chain_).write(at, from);
+}
+
+Status Disk::discard(DiskOffset at, std::uint64_t length) {
+  if (!impl_->can_discard())
+    return Error::make(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: a snapshot without zeroed grains cannot hide its parent's data",
+                    impl_->top().path().native()));
+  return impl_->clear(at, length, true);
+}
+
+Status Disk::zero(DiskOffset at, std::uint64_t length) {
+  Status status = impl_->clear(at, length, impl_->can_discard());
+  // A file system of the host that cannot punch holes: zeros are written instead.
+  if (!status && status.error().errno_value() == EOPNOTSUPP)
+    return impl_->clear(at, length, false);
+  return status;
+}
+
+Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from) {
+  const auto inside = impl_->epochs_.enter();
+  while (from.bytes() < capacity()) {
+    ASSIGN_OR_RETURN(const MapRun run, impl_->chain_->map(0, from, capacity() - from.bytes()));
+    if (run.kind == MapKind::kData || run.kind == MapKind::kUnreadable)
+      return std::optional(from);
+    from += run.length;
+  }
+  return std::optional<DiskOffset>();
+}
+
+Result<DiskOffset> Disk::next_hole(DiskOffset from) {
+  const auto inside = impl_->epochs_.enter();
+  while (from.bytes() < capacity()) {
+    ASSIGN_OR_RETURN(const MapRun run, impl_->chain_->map(0, from, capacity() - from.bytes()));
+    if (run.kind == MapKind::kHole || run.kind == MapKind::kZero)
+      return from;
+    from += run.length;
+  }
+  return DiskOffset(capacity());
+}
+
+Result<MapRun> Disk::map(DiskOffset at, std::uint64_t max_length) {
+  RETURN_IF_ERROR(impl_->require_range(at, max_length));
+  if (max_length == 0)
+    return Error::make(ErrorCode::kInvalidArgument, "an empty range has no answer");
+  const auto inside = impl_->epochs_.enter();
+  return impl_->chain_->map(0, at, max_length);
+}
+
+Status Disk::flush() {
+  return impl_->committer_ != nullptr ? impl_->committer_->commit() : Status{};
+}
+
+void Disk::request_commit() {
+  if (impl_->committer_ != nullptr)
+    impl_->committer_->request();
+}
+
+Status Disk::sticky_status() const {
+  return impl_->poison_.status();
+}
+
+void Disk::on_commit(std::function<void()> callback) {
+  if (impl_->committer_ != nullptr)
+    impl_->committer_->on_commit(std::move(callback));
+}
+
+Status Disk::close() {
+  return impl_->close();
+}
+
+}  // namespace vmdk

@@ -1,0 +1,48 @@
+#include "disk/file_registry.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdk {
+namespace {
+
+LockMode lock_mode(Access access, bool share) noexcept {
+  if (access == Access::kReadWrite)
+    return LockMode::kWrite;
+  return share ? LockMode::kReadBesideWriter : LockMode::kRead;
+}
+
+}  // namespace
+
+bool FileRegistry::holds(FileId id) const noexcept {
+  return std::any_of(files_.begin(), files_.end(),
+                     [&](const auto& file) { return file->file().id() == id; });
+}
+
+Result<OpenFile*> FileRegistry::adopt(std::unique_ptr<File> file, Access access) {
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i]->file().id() != file->id())
+      continue;
+    if (access == Access::kReadWrite && accesses_[i] == Access::kReadOnly)
+      return Error::make(ErrorCode::kCorrupt,
+                         fmt::format("{}: named twice in the chain, once for reading only and once "
+                                     "for writing",
+                                     file->name()))
+          .with_hint("-r mounts it read-only");
+    return files_[i].get();
+  }
+  if (auto locked = file->lock(lock_mode(access, share_)); !locked) {
+    if (locked.error().code() != ErrorCode::kUnsupported)
+      return std::move(locked).error();
+    log_(LogLevel::kWarning,
+         fmt::format("{}: the file system has no locks: nothing keeps other programs from the file",
+                     file->name()));
+  }
+  files_.push_back(std::make_unique<OpenFile>(std::move(file)));
+  accesses_.push_back(access);
+  return files_.back().get();
+}
+
+}  // namespace vmdk

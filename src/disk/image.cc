@@ -1,0 +1,350 @@
+#include "disk/image.h"
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "extent/fixed_extent.h"
+#include "extent/flat_extent.h"
+#include "extent/sparse_extent.h"
+
+namespace vmdk {
+namespace {
+
+constexpr std::array<std::string_view, 7> kServedTypes{"monolithicSparse",
+                                                       "monolithicFlat",
+                                                       "twoGbMaxExtentSparse",
+                                                       "twoGbMaxExtentFlat",
+                                                       "2GbMaxExtentSparse",
+                                                       "2GbMaxExtentFlat",
+                                                       "vmfs"};
+
+Error unsupported(const std::filesystem::path& path, std::string_view what) {
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: {}: this kind is not supported", path.native(), what));
+}
+
+Status judge_text(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
+  const std::string& type = descriptor.create_type();
+  if (std::find(kServedTypes.begin(), kServedTypes.end(), type) == kServedTypes.end())
+    return unsupported(path, fmt::format("createType \"{}\"", type));
+  if (access == Access::kReadOnly)
+    return {};
+  if (descriptor.version() == 3)
+    return Error::make(
+               ErrorCode::kUnsupported,
+               fmt::format("{}: not opened for writing: it has change tracking (version 3), "
+                           "whose map we could not keep right",
+                           path.native()))
+        .with_hint("-r mounts it read-only");
+  for (const ExtentLine& line : descriptor.extents())
+    if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
+      return Error::make(
+                 ErrorCode::kReadOnly,
+                 fmt::format("{}: not opened for writing: line {} of the descriptor is a range "
+                             "that cannot be written ({} {})",
+                             path.native(), line.line_number, to_string(line.access),
+                             to_string(line.type)))
+          .with_hint("-r mounts it read-only");
+  return {};
+}
+
+bool has_grains(ExtentType type) noexcept {
+  return type == ExtentType::kSparse;
+}
+
+}  // namespace
+
+Image::Image(std::filesystem::path path, OpenFile& file, ImageText text)
+    : path_(std::move(path)), file_(&file), text_(std::move(text)), files_{&file} {}
+
+Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
+                                           std::unique_ptr<File> file, ImageText text,
+                                           Access access, const OpenContext& context) {
+  RETURN_IF_ERROR(judge_text(path, text.descriptor, access));
+  ASSIGN_OR_RETURN(OpenFile * top, context.files.adopt(std::move(file), access));
+  // Now that the lock keeps writers away: what they may have changed since the first look.
+  ASSIGN_OR_RETURN(text, read_image_text(top->file()));
+  std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
+  for (const ExtentLine& line : image->descriptor().extents())
+    RETURN_IF_ERROR(image->add_part(line, access, context));
+  if (access == Access::kReadWrite)
+    RETURN_IF_ERROR(image->require_distinct_files());
+  return image;
+}
+
+Status Image::add_part(const ExtentLine& line, Access access, const OpenContext& context) {
+  ASSIGN_OR_RETURN(auto extent, open_extent(line, access, context));
+  auto part = std::make_unique<Part>();
+  part->begin = capacity_;
+  part->line = line;
+  part->extent = std::move(extent);
+  capacity_ = part->end();
+  OpenFile* const file = part->extent->file();
+  if (file != nullptr && std::find(files_.begin(), files_.end(), file) == files_.end())
+    files_.push_back(file);
+  parts_.push_back(std::move(part));
+  return {};
+}
+
+Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Access access,
+                                                   const OpenContext& context) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+  if (line.type == ExtentType::kZero)
+    return std::unique_ptr<Extent>(std::make_unique<FixedExtent>(RunKind::kZero, size));
+  if (line.access == ExtentAccess::kNoAccess)
+    return std::unique_ptr<Extent>(std::make_unique<FixedExtent>(RunKind::kUnreadable, size));
+  const bool writable = access == Access::kReadWrite && line.access == ExtentAccess::kReadWrite;
+  // An embedded descriptor's extent is the file itself, whatever name it had once.
+  if (text_.header) {
+    if (!has_grains(line.type))
+      return Error::make(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: line {}: an embedded descriptor names an extent of type {}",
+                      path_.native(), line.line_number, to_string(line.type)));
+    return open_sparse(line, *file_, writable, context);
+  }
+  if (line.type != ExtentType::kFlat && line.type != ExtentType::kVmfs && !has_grains(line.type))
+    return unsupported(path_, fmt::format("line {}: an extent of type {}", line.line_number,
+                                          to_string(line.type)));
+  auto file = context.policy.open(folder_of(path_), line.file_name,
+                                  writable ? Access::kReadWrite : Access::kReadOnly);
+  if (!file)
+    return std::move(file).error().with_context(
+        fmt::format("{}: extent in line {}", path_.native(), line.line_number));
+  if ((*file)->id() == file_->file().id())
+    return Error::make(ErrorCode::kCorrupt,
+                       fmt::format("{}: line {} names the descriptor itself as an extent",
+                                   path_.native(), line.line_number));
+  ASSIGN_OR_RETURN(
+      OpenFile * adopted,
+      context.files.adopt(std::move(*file), writable ? Access::kReadWrite : Access::kReadOnly));
+  return has_grains(line.type) ? open_sparse(line, *adopted, writable, context)
+                               : open_flat(line, *adopted, writable);
+}
+
+Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFile& file,
+                                                 bool writable) const {
+  ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+  ASSIGN_OR_RETURN(const std::uint64_t offset, line.offset.to_bytes());
+  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  if (file_size < offset || file_size - offset < size)
+    return Error::make(
+        ErrorCode::kCorrupt,
+        fmt::format("{}: cut: the file has {} bytes, line {} of {} needs {}", file.name(),
+                    file_size, line.line_number, path_.native(), offset + size));
+  return std::unique_ptr<Extent>(
+      std::make_unique<FlatExtent>(file, FileOffset(offset), size, writable));
+}
+
+Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenFile& file,
+                                                   bool writable, const OpenContext& context) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+  ASSIGN_OR_RETURN(const SparseHeader header, read_sparse_header(file.file()));
+  if (header.capacity < line.length)
+    return Error::make(ErrorCode::kCorrupt,
+                       fmt::format("{}: the header's capacity is {} sectors, line {} of {} says {}",
+                                   file.name(), header.capacity.count(), line.line_number,
+                                   path_.native(), line.length.count()));
+  if (writable && header.version > 2)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: header version {} is read-only",
+                                   file.name(), header.version))
+        .with_hint("-r mounts it read-only");
+  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
+                                                   {.size = size,
+                                                    .writable = writable,
+                                                    .batch_grains = context.options.batch_grains},
+                                                   context.cache));
+  if (header.unclean)
+    context.options.log(LogLevel::kWarning,
+                        fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
+                                    writable ? "checked and are sound" : "not checked"));
+  return std::unique_ptr<Extent>(std::move(extent));
+}
+
+// Two writable ranges over the same bytes would overwrite each other.
+Status Image::require_distinct_files() const {
+  struct Range {
+    OpenFile* file;
+    std::uint64_t begin, end;  // bytes
+    std::size_t line;
+  };
+
+  std::vector<Range> ranges;
+  for (const auto& part : parts_) {
+    const std::uint64_t begin = part->line.offset.count() * kSectorSize;
+    const bool whole = has_grains(part->line.type);
+    ranges.push_back({part->extent->file(), whole ? 0 : begin,
+                      whole ? ~std::uint64_t{0} : begin + part->extent->size(),
+                      part->line.line_number});
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) {
+    return std::pair(a.file, a.begin) < std::pair(b.file, b.begin);
+  });
+  for (std::size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i].file == ranges[i - 1].file && ranges[i].begin < ranges[i - 1].end)
+      return Error::make(
+                 ErrorCode::kCorrupt,
+                 fmt::format("{}: not opened for writing: lines {} and {} name the same bytes "
+                             "of {}",
+                             path_.native(), ranges[i - 1].line, ranges[i].line,
+                             ranges[i].file->name()))
+          .with_hint("-r mounts it read-only");
+  return {};
+}
+
+std::uint64_t Image::grain_size() const noexcept {
+  for (const auto& part : parts_)
+    if (part->extent->grain_size() != 0)
+      return part->extent->grain_size();
+  return 0;
+}
+
+std::uint64_t Image::allocated() const noexcept {
+  std::uint64_t sum = 0;
+  for (const OpenFile* file : files_)
+    if (const auto bytes = file->file().allocated())
+      sum += *bytes;
+  return sum;
+}
+
+LayerInfo Image::info() const {
+  LayerInfo layer;
+  layer.file = path_.native();
+  layer.create_type = descriptor().create_type();
+  layer.adapter = descriptor().value("ddb.adapterType").value_or("");
+  layer.cid = descriptor().cid();
+  layer.parent_cid = descriptor().parent_cid();
+  layer.parent_hint = descriptor().parent_hint();
+  layer.capacity = capacity_;
+  layer.allocated = allocated();
+  for (const auto& part : parts_) {
+    ExtentInfo extent{.access = std::string(to_string(part->line.access)),
+                      .type = std::string(to_string(part->line.type)),
+                      .file = part->extent->file() != nullptr ? part->extent->file()->name() : "",
+                      .length = part->extent->size(),
+                      .file_offset = part->line.offset.count() * kSectorSize,
+                      .grain_size = part->extent->grain_size()};
+    if (const auto* sparse = dynamic_cast<const SparseExtent*>(part->extent.get())) {
+      extent.header_version = sparse->header().version;
+      extent.zeroed_grains = sparse->header().has_zeroed_grains();
+      extent.unclean = sparse->header().unclean;
+    }
+    layer.extents.push_back(std::move(extent));
+  }
+  return layer;
+}
+
+Image::Part& Image::part_at(DiskOffset at) noexcept {
+  const auto behind =
+      std::upper_bound(parts_.begin(), parts_.end(), at.bytes(),
+                       [](std::uint64_t byte, const auto& part) { return byte < part->begin; });
+  return **std::prev(behind);
+}
+
+bool Image::is_ready(DiskOffset at, std::uint64_t length) noexcept {
+  const DiskOffset end = at + length;
+  for (DiskOffset here = at; here < end;) {
+    const Part& part = part_at(here);
+    if (!part.ready.load())
+      return false;
+    here = DiskOffset(part.end());
+  }
+  return true;
+}
+
+Status Image::prepare_write(DiskOffset at, std::uint64_t length, Poison& poison) {
+  if (is_ready(at, length))
+    return {};
+  const std::lock_guard lock(first_write_mutex_);
+  RETURN_IF_ERROR(change_content(poison));
+  std::vector<Part*> touched;
+  for (DiskOffset here = at; here < at + length; here = DiskOffset(touched.back()->end()))
+    touched.push_back(&part_at(here));
+  for (Part* part : touched)
+    RETURN_IF_ERROR(part->extent->mark_unclean());
+  RETURN_IF_ERROR(sync_files(poison));
+  changed_ = true;
+  for (Part* part : touched)
+    part->ready.store(true);
+  return {};
+}
+
+// The new content id must not become durable before interrupted commits are finished: from then on
+// the image counts as changed, and whoever opens it next may find it in use.
+Status Image::change_content(Poison& poison) {
+  if (changed_)
+    return {};
+  for (const auto& part : parts_)
+    RETURN_IF_ERROR(part->extent->heal());
+  RETURN_IF_ERROR(sync_files(poison));
+  return write_content_id();
+}
+
+Status Image::write_content_id() {
+  if (!new_id_) {
+    std::random_device random;
+    const std::uint32_t cid = usable_cid(random());
+    new_id_ = text_.descriptor.set_content_id(cid, {random(), random(), random()});
+  }
+  const auto [begin, end] = *new_id_;
+  const iovec part = part_of(bytes_of(text_.descriptor.text()).subspan(begin, end - begin));
+  return file_->write(text_.begin + begin, {&part, 1});
+}
+
+Status Image::sync_files(Poison& poison) {
+  for (OpenFile* file : files_)
+    if (auto synced = file->sync(); !synced)
+      return poison.set(std::move(synced).error());
+  return {};
+}
+
+bool Image::has_uncommitted() const noexcept {
+  return std::any_of(files_.begin(), files_.end(),
+                     [](const OpenFile* file) { return file->has_unsynced_writes(); }) ||
+         std::any_of(parts_.begin(), parts_.end(),
+                     [](const auto& part) { return part->extent->has_uncommitted(); });
+}
+
+Result<bool> Image::commit(Poison& poison) {
+  if (!has_uncommitted())
+    return false;
+  std::vector<std::unique_ptr<ExtentCommit>> commits;
+  for (const auto& part : parts_)
+    if (auto commit = part->extent->begin_commit())
+      commits.push_back(std::move(commit));
+  for (const auto& commit : commits)
+    RETURN_IF_ERROR(commit->prepare());
+  RETURN_IF_ERROR(sync_files(poison));  // barrier 1: every grain that the tables will name
+  const bool has_tables = std::any_of(commits.begin(), commits.end(),
+                                      [](const auto& commit) { return commit->has_tables(); });
+  if (has_tables) {
+    for (const auto& commit : commits)
+      RETURN_IF_ERROR(commit->write_tables());
+    RETURN_IF_ERROR(sync_files(poison));  // barrier 2: the tables
+  }
+  for (const auto& commit : commits)
+    commit->finish(true);
+  return true;
+}
+
+Status Image::finish(Poison& poison) {
+  for (const auto& part : parts_)
+    RETURN_IF_ERROR(part->extent->trim());
+  RETURN_IF_ERROR(sync_files(poison));
+  for (const auto& part : parts_)
+    RETURN_IF_ERROR(part->extent->clear_mark());
+  return sync_files(poison);
+}
+
+void Image::tick() {
+  for (const auto& part : parts_)
+    part->extent->tick();
+}
+
+}  // namespace vmdk

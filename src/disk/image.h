@@ -1,0 +1,119 @@
+// One link of a chain: a descriptor and its extents.
+#pragma once
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "disk/file_registry.h"
+#include "disk/image_text.h"
+#include "disk/path_policy.h"
+#include "disk/poison.h"
+#include "extent/extent.h"
+#include "extent/table_cache.h"
+
+namespace vmdk {
+
+// What the links of a chain share while they are opened, and after it.
+struct OpenContext {
+  const OpenOptions& options;
+  PathPolicy& policy;
+  FileRegistry& files;
+  TableCache& cache;
+};
+
+class Image {
+ public:
+  // An extent in its place on the disk.
+  struct Part {
+    std::uint64_t begin = 0;  // byte of the disk
+    ExtentLine line;
+    std::unique_ptr<Extent> extent;
+    // The first write to this extent may start: its mark is durable.
+    std::atomic<bool> ready{false};
+
+    std::uint64_t end() const noexcept { return begin + extent->size(); }
+
+    ExtentOffset offset_of(DiskOffset at) const noexcept {
+      return ExtentOffset(at.bytes() - begin);
+    }
+  };
+
+  // Opens an image whose top file and text were read already; `access` is kReadOnly for parents.
+  static Result<std::unique_ptr<Image>> open(const std::filesystem::path& path,
+                                             std::unique_ptr<File> file, ImageText text,
+                                             Access access, const OpenContext& context);
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+  const Descriptor& descriptor() const noexcept { return text_.descriptor; }
+
+  const File& file() const noexcept { return file_->file(); }
+
+  std::uint64_t capacity() const noexcept { return capacity_; }
+
+  // Bytes; 0 when no extent has grains.
+  std::uint64_t grain_size() const noexcept;
+  LayerInfo info() const;
+  std::uint64_t allocated() const noexcept;
+
+  // Requires: at < capacity().
+  Part& part_at(DiskOffset at) noexcept;
+
+  const std::vector<std::unique_ptr<Part>>& parts() const noexcept { return parts_; }
+
+  // Everything that must be durable before the first write to [at, at + length): interrupted
+  // commits are finished, the content id changes (once an open), the extents get their marks. A
+  // failed sync poisons; after any other failure the next call tries again. Any thread.
+  Status prepare_write(DiskOffset at, std::uint64_t length, Poison& poison);
+
+  bool has_uncommitted() const noexcept;
+  // The two-barrier commit of docs/design.md. Requires: one at a time. Returns whether anything was
+  // written. A failed sync poisons; after any other failure what was dirty is dirty again.
+  Result<bool> commit(Poison& poison);
+  // After the last commit: cuts the files' unused ends and takes the marks away. Requires: nothing
+  // else runs.
+  Status finish(Poison& poison);
+  void tick();
+
+ private:
+  Image(std::filesystem::path path, OpenFile& file, ImageText text);
+
+  Status add_part(const ExtentLine& line, Access access, const OpenContext& context);
+  Result<std::unique_ptr<Extent>> open_extent(const ExtentLine& line, Access access,
+                                              const OpenContext& context);
+  Result<std::unique_ptr<Extent>> open_flat(const ExtentLine& line, OpenFile& file,
+                                            bool writable) const;
+  Result<std::unique_ptr<Extent>> open_sparse(const ExtentLine& line, OpenFile& file, bool writable,
+                                              const OpenContext& context);
+  Status require_distinct_files() const;
+
+  bool is_ready(DiskOffset at, std::uint64_t length) noexcept;
+  Status change_content(Poison& poison);
+  Status write_content_id();
+  Status sync_files(Poison& poison);
+
+  const std::filesystem::path path_;
+  OpenFile* const file_;  // the top file
+  ImageText text_;
+  std::uint64_t capacity_ = 0;
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<OpenFile*> files_;  // top file and extents, each once
+
+  std::mutex first_write_mutex_;
+  bool changed_ = false;  // the content id of this open is durable; guarded by first_write_mutex_
+  // What the new content id changed of the text; empty before. Guarded by first_write_mutex_.
+  std::optional<std::pair<std::size_t, std::size_t>> new_id_;
+};
+
+}  // namespace vmdk

@@ -1,0 +1,165 @@
+#include "disk/image_text.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "format/magic.h"
+
+namespace vmdk {
+namespace {
+
+constexpr std::size_t kRecognisedBytes = 4 * kKiB;
+
+Error refuse(const File& file, ErrorCode code, std::string_view why) {
+  return Error::make(code, fmt::format("{}: {}", file.name(), why));
+}
+
+std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()),
+          bytes.size()};  // NOLINT: bytes as characters
+}
+
+Result<std::vector<std::byte>> read_up_to(const File& file, FileOffset at, std::size_t length) {
+  std::vector<std::byte> bytes(length);
+  ASSIGN_OR_RETURN(const std::size_t got, file.read(at, bytes));
+  bytes.resize(got);
+  return bytes;
+}
+
+// "disk-s003.vmdk" and "disk-flat.vmdk" belong to "disk.vmdk".
+std::string descriptor_name_of(const std::string& member) {
+  const std::string_view ending = ".vmdk";
+  if (!member.ends_with(ending))
+    return {};
+  const std::string stem = member.substr(0, member.size() - ending.size());
+  const std::size_t dash = stem.find_last_of('-');
+  if (dash == std::string::npos || dash + 1 >= stem.size())
+    return {};
+  const std::string tail = stem.substr(dash + 1);
+  const bool numbered =
+      (tail[0] == 's' || tail[0] == 'f') && tail.size() == 4 &&
+      std::all_of(tail.begin() + 1, tail.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool named = tail == "flat" || tail == "delta" || tail == "sesparse" || tail == "ctk";
+  return numbered || named ? stem.substr(0, dash) + std::string(ending) : std::string();
+}
+
+Error member_of_disk(const File& file, std::string_view what) {
+  Error error = refuse(file, ErrorCode::kInvalidArgument, what);
+  const std::string descriptor = descriptor_name_of(file.name());
+  return std::move(error).with_hint(descriptor.empty()
+                                        ? "open the disk's descriptor, the small text file"
+                                        : "open the disk's descriptor: " + descriptor);
+}
+
+Error not_an_image(const File& file, FileKind kind) {
+  switch (kind) {
+    case FileKind::kEmpty:
+      return refuse(file, ErrorCode::kUnsupported, "not a VMDK image: the file is empty");
+    case FileKind::kCowd:
+      return refuse(file, ErrorCode::kUnsupported,
+                    "a COWD (ESX snapshot or Workstation 3) extent: this kind is not supported");
+    case FileKind::kSeSparse:
+      return refuse(file, ErrorCode::kUnsupported,
+                    "an SESPARSE (ESXi snapshot) extent: this kind is not supported");
+    case FileKind::kUnfinishedStream:
+      return refuse(file, ErrorCode::kUnsupported,
+                    "a conversion to streamOptimized that was not finished");
+    case FileKind::kChangeTracking:
+      return member_of_disk(file, "a change-tracking file, not a disk");
+    case FileKind::kQcow:
+    case FileKind::kVhdx:
+    case FileKind::kVdi:
+      return refuse(file, ErrorCode::kUnsupported,
+                    fmt::format("not a VMDK image: it is {}", describe(kind)))
+          .with_hint("qemu-img convert -O vmdk makes a VMDK of it");
+    case FileKind::kGzip:
+    case FileKind::kOva:
+      return refuse(file, ErrorCode::kUnsupported,
+                    fmt::format("not a VMDK image: it is {}", describe(kind)))
+          .with_hint("unpack it first");
+    default:
+      break;
+  }
+  if (!descriptor_name_of(file.name()).empty())
+    return member_of_disk(file, "raw data of an extent, without a descriptor");
+  return refuse(file, ErrorCode::kUnsupported,
+                "not a VMDK image: neither a sparse header nor a descriptor");
+}
+
+Result<Descriptor> parse(const File& file, std::span<const std::byte> bytes) {
+  auto descriptor = Descriptor::parse(as_text(bytes));
+  if (!descriptor)
+    return std::move(descriptor).error().with_context(file.name());
+  return std::move(*descriptor);
+}
+
+Result<ImageText> read_text_file(const File& file) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
+  if (size > kMaxDescriptorBytes)
+    return refuse(file, ErrorCode::kCorrupt, "the descriptor is longer than 1 MiB");
+  ASSIGN_OR_RETURN(const auto bytes, read_up_to(file, FileOffset(), size));
+  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
+  return ImageText{std::move(descriptor), FileOffset(), std::nullopt};
+}
+
+Result<ImageText> read_embedded(const File& file) {
+  ASSIGN_OR_RETURN(const SparseHeader header, read_sparse_header(file));
+  const FileOffset begin(header.descriptor_offset.count() * kSectorSize);
+  std::vector<std::byte> bytes;
+  if (header.descriptor_offset.count() != 0) {
+    ASSIGN_OR_RETURN(bytes, read_up_to(file, begin, header.descriptor_size.count() * kSectorSize));
+  }
+  if (bytes.empty() || bytes.front() == std::byte{0})
+    return member_of_disk(file, "one extent of a split disk: it has no descriptor of its own");
+  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
+  if (header.capacity.count() == 0)
+    return refuse(file, ErrorCode::kUnsupported,
+                  "a sparse header that only wraps a descriptor: this kind is not supported");
+  if (descriptor.extents().size() != 1)
+    return refuse(file, ErrorCode::kCorrupt,
+                  "the embedded descriptor names more than one extent; it can only mean this file");
+  return ImageText{std::move(descriptor), begin, header};
+}
+
+}  // namespace
+
+Result<SparseHeader> read_sparse_header(const File& file) {
+  std::array<std::byte, kSparseHeaderSize> bytes{};
+  ASSIGN_OR_RETURN(const std::size_t got, file.read(FileOffset(), bytes));
+  const FileKind kind = recognise(std::span(bytes).first(got));
+  if (kind != FileKind::kHostedSparse)
+    return refuse(file, ErrorCode::kCorrupt,
+                  fmt::format("should be a sparse extent, but is {}", describe(kind)));
+  auto header = decode_sparse_header(bytes);
+  if (!header)
+    return std::move(header).error().with_context(file.name());
+  if (header->is_compressed())
+    return refuse(file, ErrorCode::kUnsupported,
+                  "streamOptimized (compressed grains): this kind is not supported")
+        .with_hint("qemu-img convert -O vmdk makes a monolithicSparse image of it");
+  return *header;
+}
+
+Result<ImageText> read_image_text(const File& file) {
+  ASSIGN_OR_RETURN(const auto first, read_up_to(file, FileOffset(), kRecognisedBytes));
+  switch (const FileKind kind = recognise(first)) {
+    case FileKind::kHostedSparse:
+      if (first.size() < kSparseHeaderSize)
+        return refuse(file, ErrorCode::kCorrupt, "the file ends inside its header");
+      return read_embedded(file);
+    case FileKind::kDescriptor:
+      return read_text_file(file);
+    default:
+      return not_an_image(file, kind);
+  }
+}
+
+}  // namespace vmdk

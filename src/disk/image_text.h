@@ -1,0 +1,29 @@
+// What the top file of an image says: its descriptor, from a file of its own or embedded.
+#pragma once
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "format/descriptor.h"
+#include "format/sparse_header.h"
+
+namespace vmdk {
+
+struct ImageText {
+  Descriptor descriptor;
+  FileOffset begin;                    // of the text in the file
+  std::optional<SparseHeader> header;  // the descriptor is embedded: the file is the extent itself
+};
+
+// Recognises the file and reads its descriptor. What is not an image that can be opened by itself
+// is refused by name, with the file or command that helps as the hint.
+Result<ImageText> read_image_text(const File& file);
+
+// For an extent file: its header, or an error that says what else the file is.
+Result<SparseHeader> read_sparse_header(const File& file);
+
+}  // namespace vmdk

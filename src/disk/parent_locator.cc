@@ -1,0 +1,97 @@
+#include "disk/parent_locator.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdk {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string wanted_line(const fs::path& child, const Descriptor& descriptor) {
+  const std::string& hint = descriptor.parent_hint();
+  return fmt::format("{}: parent disk not found\n    wanted:    {}content id {:08x}{}",
+                     child.native(), hint.empty() ? "" : base_name(hint) + ", ",
+                     *descriptor.parent_cid(),
+                     hint.empty() ? " (the image has no hint where it is)"
+                                  : fmt::format("  (hint in the image: \"{}\")", hint));
+}
+
+}  // namespace
+
+ParentLocator::ParentLocator(FileSystem& file_system, const PathPolicy& policy,
+                             const OpenOptions& options)
+    : file_system_(file_system), policy_(policy), options_(options) {}
+
+std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
+                                                        const std::string& hint) {
+  std::vector<Place> found;
+  const auto add = [&](fs::path path, bool named_by_user) {
+    path = path.lexically_normal();
+    const auto same = [&](const Place& place) { return place.path == path; };
+    if (std::none_of(found.begin(), found.end(), same))
+      found.push_back({std::move(path), named_by_user});
+  };
+  if (next_given_ < options_.parents.size())
+    add(options_.parents[next_given_++], true);
+  if (!hint.empty()) {
+    const fs::path folder = folder_of(child);
+    add(folder / hint, false);  // an absolute hint stands for itself
+    add(folder / base_name(hint), false);
+    for (const fs::path& search : options_.search_dirs)
+      add(search / base_name(hint), true);
+  }
+  return found;
+}
+
+Result<std::unique_ptr<File>> ParentLocator::open(const Place& place, const fs::path& child) const {
+  return place.named_by_user
+             ? file_system_.open(place.path, Access::kReadOnly)
+             : policy_.open(folder_of(child), place.path.native(), Access::kReadOnly);
+}
+
+Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor& descriptor) {
+  const std::uint32_t wanted = *descriptor.parent_cid();
+  std::string looked_at;
+  const auto note = [&](const Place& place, const std::string& answer) {
+    looked_at += fmt::format("\n    {} {}: {}", looked_at.empty() ? "looked at:" : "          ",
+                             place.path.native(), answer);
+  };
+  std::optional<FoundParent> stale;
+  for (const Place& place : places(child, descriptor.parent_hint())) {
+    auto file = open(place, child);
+    if (!file) {
+      note(place,
+           file.error().code() == ErrorCode::kNotFound ? "no such file" : file.error().message());
+      continue;
+    }
+    auto text = read_image_text(**file);
+    if (!text) {
+      note(place, text.error().message());
+      continue;
+    }
+    const std::uint32_t cid = text->descriptor.cid();
+    FoundParent parent{place.path, std::move(*file), std::move(*text)};
+    if (cid == wanted)
+      return parent;
+    note(place, fmt::format("its content id is {:08x}", cid));
+    if (!stale)
+      stale = std::move(parent);
+  }
+  if (!stale)
+    return Error::make(ErrorCode::kNotFound, wanted_line(child, descriptor) + looked_at)
+        .with_hint("--parent=FILE names it, --search=DIR looks in another folder");
+  if (options_.ignore_cid && options_.access == Access::kReadOnly)
+    return std::move(*stale);
+  return Error::make(ErrorCode::kStaleParent,
+                     fmt::format("{}: its parent {} has been changed since the snapshot was made: "
+                                 "content id {:08x} is wanted, {:08x} is there",
+                                 child.native(), stale->path.native(), wanted,
+                                 stale->text.descriptor.cid()))
+      .with_hint("-r --ignore-cid reads it all the same; what it shows may be wrong");
+}
+
+}  // namespace vmdk

@@ -1,0 +1,76 @@
+#include "disk/path_policy.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdk {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path normal(const fs::path& path) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path, error);
+  fs::path result = (error ? path : absolute).lexically_normal();
+  // "/a/b/" and "/a/b" are one folder.
+  return result.has_filename() || !result.has_relative_path() ? result : result.parent_path();
+}
+
+// The way from `folder` down to `file`, both in normal form; empty when it leads outside.
+fs::path beneath(const fs::path& folder, const fs::path& file) {
+  const auto [in_folder, in_file] =
+      std::mismatch(folder.begin(), folder.end(), file.begin(), file.end());
+  if (in_folder != folder.end() || in_file == file.end())
+    return {};
+  fs::path way;
+  for (auto part = in_file; part != file.end(); ++part)
+    way /= *part;
+  return way;
+}
+
+}  // namespace
+
+fs::path folder_of(const fs::path& file) {
+  return normal(file).parent_path();
+}
+
+std::string base_name(const std::string& name) {
+  return name.substr(name.find_last_of("/\\") + 1);
+}
+
+PathPolicy::PathPolicy(FileSystem& file_system, std::vector<fs::path> allowed)
+    : file_system_(file_system) {
+  for (const fs::path& folder : allowed)
+    allow(folder);
+}
+
+void PathPolicy::allow(const fs::path& folder) {
+  folders_.push_back(normal(folder));
+}
+
+Result<std::unique_ptr<File>> PathPolicy::open(const fs::path& descriptor_folder,
+                                               const std::string& name, Access access) const {
+  if (name.empty() || name.find('\0') != std::string::npos)
+    return Error::make(ErrorCode::kCorrupt, "an empty file name, or one with a NUL byte");
+  const fs::path home = normal(descriptor_folder);
+  const fs::path wanted = (home / name).lexically_normal();
+  Error refusal = Error::make(ErrorCode::kDenied,
+                              fmt::format("{}: not looked at: it lies outside the image's folder",
+                                          wanted.native()))
+                      .with_hint("--allow-dir=DIR allows a folder");
+  if (const fs::path way = beneath(home, wanted); !way.empty()) {
+    auto file = file_system_.open_beneath(home, way, access);
+    // A symbolic link that leads out of the folder may still end in an allowed one.
+    if (file || file.error().code() != ErrorCode::kDenied)
+      return file;
+    refusal = std::move(file).error();
+  }
+  for (const fs::path& folder : folders_)
+    if (const fs::path way = beneath(folder, wanted); !way.empty())
+      return file_system_.open_beneath(folder, way, access);
+  return refusal;
+}
+
+}  // namespace vmdk

@@ -1,0 +1,40 @@
+// Which files an image may name.
+#pragma once
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vmdk {
+
+// A name inside an image opens only beneath the folder of the descriptor that holds it, of a file
+// that the user named, or a folder that the user allowed; regular files only. Otherwise a
+// stranger's image could make us read /etc/shadow and show it as a disk.
+class PathPolicy {
+ public:
+  PathPolicy(FileSystem& file_system, std::vector<std::filesystem::path> allowed);
+
+  // The folder of a file that the user named.
+  void allow(const std::filesystem::path& folder);
+
+  // Opens `name` as `descriptor_folder` sees it. kDenied when it lies outside, with a message that
+  // says that it was not looked at.
+  Result<std::unique_ptr<File>> open(const std::filesystem::path& descriptor_folder,
+                                     const std::string& name, Access access) const;
+
+ private:
+  FileSystem& file_system_;
+  std::vector<std::filesystem::path> folders_;  // absolute, normal form
+};
+
+// The folder of a file, absolute and in normal form.
+std::filesystem::path folder_of(const std::filesystem::path& file);
+
+// What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk".
+std::string base_name(const std::string& name);
+
+}  // namespace vmdk

@@ -1,0 +1,40 @@
+// The failure after which a disk takes no more writes.
+#pragma once
+
+#include <vmdk/result.h>
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace vmdk {
+
+// After a failed sync the system may have dropped the pages that it could not write, and a second
+// sync would report success over them. So the first failure stays: every later write and flush
+// answers it. Any thread.
+class Poison {
+ public:
+  Status status() const {
+    if (!set_.load())
+      return {};
+    const std::lock_guard lock(mutex_);
+    return *error_;
+  }
+
+  // Keeps the first error; returns the error that is kept.
+  Error set(Error error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_)
+      error_ = std::move(error);
+    set_.store(true);
+    return *error_;
+  }
+
+ private:
+  std::atomic<bool> set_{false};
+  mutable std::mutex mutex_;
+  std::optional<Error> error_;  // guarded by mutex_
+};
+
+}  // namespace vmdk

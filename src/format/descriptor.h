@@ -69,9 +69,9 @@ class Descriptor {
   std::optional<std::string> value(std::string_view key) const;
 
   // Sets the content id in place, in the printed width it has (a width below 8 keeps only that many
-  // low digits), and the long content id, if there is one, to 24 digits of `random` with the new
-  // CID behind them. The length of the text does not change. Returns [begin, end) of the bytes of
-  // text() that may have changed.
+  // low digits, with the last bit turned where they would be the old ones), and the long content
+  // id, if there is one, to 24 digits of `random` with the new CID behind them. The length of the
+  // text does not change. Returns [begin, end) of the bytes of text() that may have changed.
   std::pair<std::size_t, std::size_t> set_content_id(std::uint32_t cid,
                                                      const std::array<std::uint32_t, 3>& random);
 

@@ -262,6 +262,10 @@ Status Server::wait() {
   return impl_->wait();
 }
 
+std::uint64_t Server::lost_writes() const noexcept {
+  return impl_->front().lost_writes.load(std::memory_order_relaxed);
+}
+
 ServerVersion server_version() {
   return {fmt::format("{}.{}", FUSE_MAJOR_VERSION, FUSE_MINOR_VERSION), fuse_pkgversion()};
 }

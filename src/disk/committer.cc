@@ -20,7 +20,7 @@ void Committer::stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  wanted_.notify_all();
   if (thread_.joinable())
     thread_.join();
 }
@@ -30,7 +30,7 @@ void Committer::request() {
     const std::lock_guard lock(mutex_);
     requested_ = true;
   }
-  changed_.notify_all();
+  wanted_.notify_all();
 }
 
 Status Committer::commit() {
@@ -42,7 +42,7 @@ Status Committer::commit() {
       return last_;
     if (!running_)
       break;
-    changed_.wait(lock);
+    finished_.wait(lock);
   }
   running_ = true;
   const std::uint64_t mine = ++begun_;
@@ -52,7 +52,7 @@ Status Committer::commit() {
   running_ = false;
   done_ = mine;
   last_ = status;
-  changed_.notify_all();
+  finished_.notify_all();
   return status;
 }
 
@@ -70,9 +70,9 @@ void Committer::run() {
   for (;;) {
     bool timed_out = false;
     if (interval_ == std::chrono::milliseconds::zero())
-      changed_.wait(lock, wanted);
+      wanted_.wait(lock, wanted);
     else
-      timed_out = !changed_.wait_for(lock, interval_, wanted);
+      timed_out = !wanted_.wait_for(lock, interval_, wanted);
     if (stopping_)
       return;
     requested_ = false;

@@ -45,7 +45,8 @@ class Committer {
   std::function<void()> on_commit_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable finished_;  // a commit ended; those who wait for its result
+  std::condition_variable wanted_;    // a request, or the end; the thread below
   // All below guarded by mutex_.
   std::uint64_t begun_ = 0;  // commits
   std::uint64_t done_ = 0;

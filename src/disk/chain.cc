@@ -163,7 +163,7 @@ Result<MapRun> Chain::map(std::size_t level, DiskOffset at, std::uint64_t max_le
     return answer;
   Image::Part& part = images_[level]->part_at(at);
   const std::uint64_t in_part = std::min(max_length, part.end() - at.bytes());
-  ASSIGN_OR_RETURN(const Run run, part.extent->lookup(part.offset_of(at), in_part));
+  ASSIGN_OR_RETURN(const Run run, part.extent->describe(part.offset_of(at), in_part));
   answer.length = run.length;
   switch (run.kind) {
     case RunKind::kHole:

@@ -14,6 +14,7 @@
 
 #include "base/checked_math.h"
 #include "base/text.h"
+#include "disk/chain.h"
 #include "disk/image_text.h"
 #include "disk/relative_hint.h"
 #include "format/descriptor.h"
@@ -34,8 +35,6 @@ constexpr std::size_t kDescriptorReserve = kKiB;
 constexpr std::uint64_t kShortestExtentLine = sizeof("RW 1 FLAT \"-f001.vmdk\" 0");
 constexpr std::uint64_t kMinGrainSize = 4 * kKiB;
 constexpr std::uint64_t kMaxGrainSize = kMiB;
-// Images in a chain, the new one included.
-constexpr std::size_t kMaxChain = 64;
 constexpr std::uint64_t kMaxSectors = std::uint64_t{1} << 54U;
 
 constexpr std::array<std::string_view, 4> kAdapters{"ide", "buslogic", "lsilogic", "legacyESX"};
@@ -178,8 +177,8 @@ Result<Parent> look_at_parent(FileSystem& file_system, const fs::path& image,
   ASSIGN_OR_RETURN(auto disk, Disk::open(file_system, options.parent, std::move(open)));
   const DiskInfo info = disk->info();
   const LayerInfo& top = info.layers.front();
-  if (info.layers.size() >= kMaxChain)
-    return refuse(image, fmt::format("its chain would be longer than {} images", kMaxChain));
+  if (info.layers.size() >= kMaxChainDepth)
+    return refuse(image, fmt::format("its chain would be longer than {} images", kMaxChainDepth));
   if (closes_a_loop(info, image))
     return refuse(image,
                   "the parent names this image as its own parent: the chain would be a loop");

@@ -13,6 +13,19 @@ Result<Run> FlatExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
   return Run{RunKind::kData, std::min(max_length, size_ - at.bytes()), offset_ + at.bytes()};
 }
 
+Result<Run> FlatExtent::describe(ExtentOffset at, std::uint64_t max_length) {
+  ASSIGN_OR_RETURN(Run run, lookup(at, max_length));
+  const FileOffset end = run.where + run.length;
+  ASSIGN_OR_RETURN(const auto data, file_.file().next_data(run.where));
+  if (!data || *data > run.where)
+    return Run{RunKind::kZero, data ? std::min(run.length, *data - run.where) : run.length,
+               FileOffset()};
+  ASSIGN_OR_RETURN(const auto hole, file_.file().next_hole(run.where));
+  if (hole && *hole < end)
+    run.length = *hole - run.where;
+  return run;
+}
+
 Status FlatExtent::read(FileOffset where, std::span<std::byte> into) const {
   ASSIGN_OR_RETURN(const std::size_t got, file_.file().read(where, into));
   if (got != into.size())

@@ -18,6 +18,7 @@ class FlatExtent : public Extent {
   OpenFile* file() const noexcept override { return &file_; }
 
   Result<Run> lookup(ExtentOffset at, std::uint64_t max_length) override;
+  Result<Run> describe(ExtentOffset at, std::uint64_t max_length) override;
   Status read(FileOffset where, std::span<std::byte> into) const override;
   Status overwrite(FileOffset where, std::span<const std::byte> from) override;
   Status clear(ExtentOffset at, std::uint64_t length, ClearTo target) override;

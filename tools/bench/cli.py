@@ -36,8 +36,8 @@ def _parser():
     parser.add_argument('--jobs', type=_names, metavar='A,B', help='only these jobs')
     parser.add_argument('--peers', type=_names, metavar='A,B', default=list(peer_module.NAMES),
                         help='only these of raw, export, inproc, ours')
-    parser.add_argument('--rounds', type=int, default=5, metavar='N', help='rounds [5]')
-    parser.add_argument('--quick', action='store_true', help='one round of small sizes')
+    parser.add_argument('--rounds', type=int, metavar='N', help='rounds [5; 1 with --quick]')
+    parser.add_argument('--quick', action='store_true', help='small sizes, one round')
     parser.add_argument('--build', type=pathlib.Path, default=_ROOT / 'build' / 'release',
                         metavar='DIR', help='build folder of vmdkfuse [build/release]')
     parser.add_argument('--option', action='append', default=[], metavar='OPT', dest='options',
@@ -154,8 +154,8 @@ def main(words):
         return EXIT_OK
     # SIGTERM takes the same way out as Ctrl-C: through every clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if arguments.quick:
-        arguments.rounds = 1
+    if arguments.rounds is None:
+        arguments.rounds = 1 if arguments.quick else 5
     try:
         folder = _check(arguments)
         jobs = _select_jobs(arguments.jobs)

@@ -138,7 +138,7 @@ Verb check_verb() {
               1};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
-  return {std::move(usage), run_check};
+  return {std::move(usage), run_check, kCouldNotRun};
 }
 
 }  // namespace vmdkctl

@@ -135,7 +135,7 @@ Verb create_verb() {
                {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
               1,
               2};
-  return {std::move(usage), run_create};
+  return {std::move(usage), run_create, kFailed};
 }
 
 }  // namespace vmdkctl

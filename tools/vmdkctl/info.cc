@@ -232,7 +232,7 @@ Verb info_verb() {
               std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
-  return {std::move(usage), run_info};
+  return {std::move(usage), run_info, kFailed};
 }
 
 }  // namespace vmdkctl

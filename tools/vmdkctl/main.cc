@@ -4,6 +4,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -28,7 +29,15 @@ void print_help(const std::vector<Verb>& verbs) {
   print_line(
       "\n  vmdkctl VERB --help   the verb's options\n"
       "  vmdkctl --version     the program's version\n\n"
-      "Exit status: 0 done, 1 usage error or could not run, 2 failed; check has its own.");
+      "Exit status: 0 done, 1 usage or could not run, 2 failed; check has its own.");
+}
+
+// A full disk behind a redirection must not look like success.
+int end_output(int status, int failure) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
+    return status;
+  print_error(vmdk::Error::from_errno(errno, "standard output"));
+  return failure;
 }
 
 int run_verb(const Verb& verb, const std::vector<std::string>& words) {
@@ -39,9 +48,14 @@ int run_verb(const Verb& verb, const std::vector<std::string>& words) {
   }
   if (arguments->has("help")) {
     fmt::print("{}", help_text(verb.usage));
-    return kDone;
+    return end_output(kDone, kFailed);
   }
-  return verb.run(verb.usage, *arguments);
+  try {
+    return end_output(verb.run(verb.usage, *arguments), verb.failure);
+  } catch (const std::system_error& error) {  // fmt's answer to a stream that takes no more
+    print_error(vmdk::Error::from_errno(error.code().value(), "standard output"));
+    return verb.failure;
+  }
 }
 
 int unknown_word(const std::vector<Verb>& verbs, std::string_view word) {
@@ -68,11 +82,11 @@ int run(const std::vector<std::string>& words) {
   const std::string& word = words.front();
   if (word == "--help" || word == "-h") {
     print_help(verbs);
-    return kDone;
+    return end_output(kDone, kFailed);
   }
   if (word == "--version" || word == "-V") {
     print_line("vmdkctl " VMDK_VERSION);
-    return kDone;
+    return end_output(kDone, kFailed);
   }
   for (const Verb& verb : verbs) {
     if (verb.usage.verb == word)
@@ -81,20 +95,12 @@ int run(const std::vector<std::string>& words) {
   return unknown_word(verbs, word);
 }
 
-// A full disk behind a redirection must not look like success.
-int flush_output(int status) {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
-    return status;
-  print_error(vmdk::Error::from_errno(errno, "standard output"));
-  return kFailed;
-}
-
 }  // namespace
 }  // namespace vmdkctl
 
 int main(int argc, char** argv) {
   try {
-    return vmdkctl::flush_output(vmdkctl::run({argv + 1, argv + argc}));
+    return vmdkctl::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "vmdkctl: %s\n", error.what());
     return vmdkctl::kFailed;

@@ -159,7 +159,7 @@ Verb map_verb() {
               1};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
-  return {std::move(usage), run_map};
+  return {std::move(usage), run_map, kFailed};
 }
 
 }  // namespace vmdkctl

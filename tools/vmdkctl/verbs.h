@@ -11,6 +11,7 @@ namespace vmdkctl {
 struct Verb {
   Usage usage;
   int (*run)(const Usage& usage, const Arguments& arguments);
+  int failure;  // exit status when the answer cannot be written
 };
 
 Verb create_verb();

@@ -330,13 +330,14 @@ std::size_t CrashFileSystem::for_each_state(std::size_t point, const CrashLimits
                                         point == 0 ? "nothing" : to_string(log_[point - 1]));
   std::size_t visited = 0;
   const auto try_choice = [&](const Choice& choice) {
-    for (const CrashSizes& sizes : builder.size_choices(choice.arrived, !exhaustive)) {
+    const auto arrived = builder.with_implied(choice.arrived);
+    for (const CrashSizes& sizes : builder.size_choices(arrived, !exhaustive)) {
       if (::testing::Test::HasFailure())
         return;
-      CrashState state{.point = point,
-                       .file_system = builder.build(choice.arrived, sizes),
-                       .text = fmt::format("{}; {}: {}", where, choice.label,
-                                           builder.describe(choice.arrived, sizes))};
+      CrashState state{
+          .point = point,
+          .file_system = builder.build(arrived, sizes),
+          .text = fmt::format("{}; {}: {}", where, choice.label, builder.describe(arrived, sizes))};
       const ::testing::ScopedTrace trace(__FILE__, __LINE__, state.text);
       ++visited;
       visit(state);

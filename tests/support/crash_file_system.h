@@ -66,7 +66,9 @@ struct CrashState {
 // The model: everything up to each file's last completed sync is there, plus any subset of the
 // later pieces, plus a file size between the synced and the present one. A piece is the part of a
 // write that lies in one 512-byte sector, a shortening, a punched hole, or a created or removed
-// name (until its directory is synced). Pieces that arrived apply in the order of the log. An
+// name (until its directory is synced). Pieces that arrived apply in the order of the log; a piece
+// never arrives without the earlier ones of its sector, because a sector reaches the disk as it is
+// in the page cache. An
 // enlargement is no piece but a size: after the crash the file has the synced size, the present
 // one, or one that it had between, and what lies behind its end is lost.
 //

@@ -71,6 +71,15 @@ TEST_F(CrashFileSystemTest, LaterWriteToASectorSupersedesOnlyWhenItArrived) {
   EXPECT_EQ(contents(fs, 2, "a"), (std::set{sectors({'.'}), sectors({'1'}), sectors({'2'})}));
 }
 
+TEST_F(CrashFileSystemTest, PartOfASectorNeverArrivesWithoutTheWriteBeforeIt) {
+  initial_.put("a", std::string(8, '.'));
+  CrashFileSystem fs(initial_);
+  ASSERT_OK_AND_ASSIGN(auto file, fs.open("a", Access::kReadWrite));
+  ASSERT_OK(write_text(*file, 0, "11111111"));
+  ASSERT_OK(write_text(*file, 4, "22"));
+  EXPECT_EQ(contents(fs, 2, "a"), (std::set<std::string>{"........", "11111111", "11112211"}));
+}
+
 TEST_F(CrashFileSystemTest, SyncedWritesAreInEveryStateAndOtherFilesStayOpen) {
   initial_.put("a", sectors({'.'}));
   initial_.put("b", sectors({'.'}));

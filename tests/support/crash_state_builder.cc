@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -125,9 +126,20 @@ void CrashStateBuilder::add_pieces(std::size_t index) {
   const std::uint64_t end = entry.offset + entry.length;
   for (std::uint64_t at = entry.offset; at < end;) {
     const std::uint64_t next = std::min(end, (at / kSectorSize + 1) * kSectorSize);
-    pieces_.push_back({.index = index, .offset = at, .length = next - at});
+    CrashPiece piece{.index = index, .offset = at, .length = next - at};
+    const auto [last, first] = last_.try_emplace({entry.file_id, at / kSectorSize}, pieces_.size());
+    if (!first)
+      piece.before = std::exchange(last->second, pieces_.size());
+    pieces_.push_back(piece);
     at = next;
   }
+}
+
+std::vector<bool> CrashStateBuilder::with_implied(std::vector<bool> arrived) const {
+  for (std::size_t i = arrived.size(); i-- > 0;)
+    if (arrived[i] && pieces_[i].before)
+      arrived[*pieces_[i].before] = true;
+  return arrived;
 }
 
 std::vector<std::uint64_t> CrashStateBuilder::sizes_of(std::uint64_t id, const FileHistory& file,

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/crash_file_system.h"
@@ -19,6 +21,8 @@ struct CrashPiece {
   std::size_t index = 0;  // of the log entry
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  // The piece of a write in the same sector that came before, if it is open too.
+  std::optional<std::size_t> before = std::nullopt;
 };
 
 // By file id; a file that is not named has its present size.
@@ -31,6 +35,10 @@ class CrashStateBuilder {
                     std::size_t point);
 
   std::span<const CrashPiece> pieces() const { return pieces_; }
+
+  // A sector arrives as it was at some moment: with a piece the earlier pieces of its sector are
+  // there too. The same as `arrived` where writes are whole sectors.
+  std::vector<bool> with_implied(std::vector<bool> arrived) const;
 
   // The combinations of file sizes to try when the pieces with arrived[i] arrived: all at their
   // present size, all at their smallest, and each other size of each file. `few`: of each file only
@@ -71,6 +79,7 @@ class CrashStateBuilder {
   std::map<std::uint64_t, std::size_t> synced_files_;
   std::vector<bool> shortening_;  // by log index
   std::vector<CrashPiece> pieces_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::size_t> last_;  // file id, sector -> piece
 };
 
 }  // namespace vmdk::test

@@ -3,6 +3,7 @@
 #include <vmdk/units.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -31,7 +32,7 @@ std::optional<std::string> ReferenceDisk::difference(std::uint64_t at,
   if (wanted.size() != actual.size())
     return fmt::format("{} bytes from {} where the disk ends after {}", actual.size(), at,
                        wanted.size());
-  if (std::equal(wanted.begin(), wanted.end(), actual.begin()))
+  if (std::memcmp(wanted.data(), actual.data(), wanted.size()) == 0)
     return std::nullopt;
   std::size_t count = 0;
   std::optional<std::size_t> first;
@@ -111,7 +112,7 @@ std::optional<std::string> SectorHistory::check_sector(std::size_t point, std::u
 }
 
 std::optional<std::string> SectorHistory::check(std::size_t point, const Read& read) const {
-  constexpr std::uint64_t kStep = 128 * kKiB;
+  constexpr std::uint64_t kStep = 64 * kKiB;
   for (std::uint64_t at = 0; at < start_.capacity(); at += kStep) {
     const std::size_t length = std::min(kStep, start_.capacity() - at);
     auto actual = read(at, length);

@@ -1,0 +1,67 @@
+// What the crash tests do to a disk, and the record of it.
+#pragma once
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/crash_file_system.h"
+#include "support/memory_file_system.h"
+#include "support/reference_disk.h"
+#include "support/sample_disk.h"
+
+namespace vmdk::test {
+
+struct DiskOperation {
+  enum class Kind { kWrite, kDiscard, kZero, kFlush };
+  std::string label;
+  Kind kind = Kind::kFlush;
+  std::uint64_t at = 0;      // bytes
+  std::uint64_t length = 0;  // bytes
+};
+
+// One operation for every place and shape that takes a way of its own through the engine.
+std::vector<DiskOperation> operations_for(const SampleDisk& sample);
+
+// Options under which nothing happens by itself.
+OpenOptions quiet_options(Access access = Access::kReadWrite);
+
+// Stands between the engine and the crash file system; empty: nothing does.
+using Decorate = std::function<std::unique_ptr<FileSystem>(FileSystem& below)>;
+
+// Markers in the log of a run.
+inline constexpr char kFlushMarker[] = "flush returned";
+inline constexpr char kCloseMarker[] = "close begins";
+inline constexpr char kClosedMarker[] = "close returned";
+
+// An image on a file system that can crash, and what every sector of it may be at each point.
+class CrashRun {
+ public:
+  // `start`: what the disk shows; all of `initial` is durable.
+  CrashRun(const MemoryFileSystem& initial, SampleDisk sample, const ReferenceDisk& start);
+
+  // Opens, does it all, closes. An error of any of it ends the run.
+  Status run(const std::vector<DiskOperation>& operations, const Decorate& decorate = {});
+
+  const SampleDisk& sample() const noexcept { return sample_; }
+
+  const CrashFileSystem& files() const noexcept { return files_; }
+
+  const SectorHistory& history() const noexcept { return history_; }
+
+ private:
+  Status apply(Disk& disk, const DiskOperation& operation, std::uint32_t number);
+
+  const SampleDisk sample_;
+  CrashFileSystem files_;
+  SectorHistory history_;
+};
+
+}  // namespace vmdk::test

@@ -1,0 +1,143 @@
+#include "support/sample_disk.h"
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdk::test {
+namespace {
+
+constexpr std::uint64_t kCutGrain = 3 * kSectorSize;
+constexpr std::uint32_t kParentCid = 0x0badcafe;
+constexpr std::uint64_t kParentGrain = 8 * kKiB;
+
+template <class T>
+T must(Result<T> result) {
+  if (!result)
+    throw std::runtime_error(result.error().to_text());
+  return *std::move(result);
+}
+
+// Grains of one extent with data of their own in the disk's model.
+class Filler {
+ public:
+  Filler(ReferenceDisk& content, char tag) : content_(content), tag_(tag) {}
+
+  void data(SparseSpec& spec, std::uint64_t extent_begin,
+            std::initializer_list<std::uint64_t> grains) {
+    for (const std::uint64_t grain : grains) {
+      const std::uint64_t begin = grain * spec.grain_size;
+      const std::uint64_t inside = std::min(spec.grain_size, spec.capacity - begin);
+      auto bytes = tagged(tag_, static_cast<std::uint32_t>(grain), spec.grain_size);
+      content_.write(extent_begin + begin, std::span(bytes).first(inside));
+      spec.grains.push_back({.index = grain, .data = std::move(bytes)});
+    }
+  }
+
+  void zeros(SparseSpec& spec, std::uint64_t grain) {
+    content_.zero(grain * spec.grain_size, spec.grain_size);
+    spec.grains.push_back({.index = grain, .entry = 1});
+  }
+
+ private:
+  ReferenceDisk& content_;
+  const char tag_;
+};
+
+void build_parent(MemoryFileSystem& file_system, SampleDisk& disk, SparseSpec& child) {
+  DescriptorSpec text;
+  text.cid = kParentCid;
+  SparseSpec parent{.capacity = child.capacity, .grain_size = kParentGrain, .descriptor = text};
+  Filler(disk.content, 'p').data(parent, 0, {0, 1, 2, 4, 254, 255, 256, 258});
+  must(build_sparse(file_system, "/vm/parent.vmdk", parent));
+  disk.parents = {"/vm/parent.vmdk"};
+  text.cid = DescriptorSpec().cid;
+  text.parent_cid = kParentCid;
+  text.parent_hint = "parent.vmdk";
+  child.descriptor = text;
+}
+
+void build_single(MemoryFileSystem& file_system, SampleDisk& disk) {
+  disk.border = kEntriesPerTable * kSampleGrain;
+  SparseSpec spec{.capacity = disk.border + 8 * kSampleGrain + kCutGrain,
+                  .grain_size = kSampleGrain};
+  disk.content = ReferenceDisk(spec.capacity);
+  const bool child = disk.kind == SampleKind::kChild || disk.kind == SampleKind::kChildZeroedGrains;
+  spec.zeroed_grains =
+      disk.kind == SampleKind::kZeroedGrains || disk.kind == SampleKind::kChildZeroedGrains;
+  if (child)
+    build_parent(file_system, disk, spec);
+  disk.can_discard = !child || spec.zeroed_grains;
+  if (disk.kind == SampleKind::kWithoutRedundant)
+    spec.edit_header = [](SparseHeader& header) { header.flags &= ~sparse_flag::kRedundantTables; };
+  Filler fill(disk.content, 'i');
+  fill.data(spec, 0, {1, 2, 5, 511, 520});
+  if (spec.zeroed_grains)
+    fill.zeros(spec, 4);
+  disk.extents.push_back({disk.image, 0, must(build_sparse(file_system, disk.image, spec))});
+}
+
+void build_split(MemoryFileSystem& file_system, SampleDisk& disk) {
+  disk.border = 24 * kSampleGrain;
+  std::vector<SparseSpec> parts(2);
+  parts[0].capacity = disk.border;
+  parts[1].capacity = 16 * kSampleGrain + kCutGrain;
+  for (SparseSpec& part : parts)
+    part.grain_size = kSampleGrain;
+  disk.content = ReferenceDisk(parts[0].capacity + parts[1].capacity);
+  Filler fill(disk.content, 'i');
+  fill.data(parts[0], 0, {1, 2, 5, 23});
+  fill.data(parts[1], disk.border, {3, 16});
+  auto built = must(build_split_sparse(file_system, disk.image, parts));
+  const auto folder = disk.image.parent_path();
+  disk.extents.push_back({folder / member_name(disk.image, 's', 1), 0, std::move(built[0])});
+  disk.extents.push_back(
+      {folder / member_name(disk.image, 's', 2), disk.border, std::move(built[1])});
+}
+
+}  // namespace
+
+std::string to_string(SampleKind kind) {
+  switch (kind) {
+    case SampleKind::kSparse:
+      return "Sparse";
+    case SampleKind::kWithoutRedundant:
+      return "WithoutRedundant";
+    case SampleKind::kZeroedGrains:
+      return "ZeroedGrains";
+    case SampleKind::kSplit:
+      return "Split";
+    case SampleKind::kChild:
+      return "Child";
+    case SampleKind::kChildZeroedGrains:
+      return "ChildZeroedGrains";
+  }
+  return "";
+}
+
+SampleDisk build_sample_disk(MemoryFileSystem& file_system, SampleKind kind) {
+  SampleDisk disk;
+  disk.kind = kind;
+  disk.image = "/vm/disk.vmdk";
+  if (kind == SampleKind::kSplit)
+    build_split(file_system, disk);
+  else
+    build_single(file_system, disk);
+  return disk;
+}
+
+std::vector<std::byte> tagged(char tag, std::uint32_t number, std::size_t length) {
+  std::vector<std::byte> bytes(length);
+  for (std::size_t at = 0; at < length; at += 16) {
+    const std::string text =
+        fmt::format("{}{:07x}@{:06x} ", tag, number & 0xfffffff, at & 0xffffff);
+    std::memcpy(bytes.data() + at, text.data(), std::min<std::size_t>(16, length - at));
+  }
+  return bytes;
+}
+
+}  // namespace vmdk::test

@@ -159,6 +159,16 @@ bool is_utf8(std::string_view text) noexcept {
   return true;
 }
 
+std::string comma_list(std::span<const std::string_view> words) {
+  std::string list;
+  for (const std::string_view word : words) {
+    if (!list.empty())
+      list += ", ";
+    list += word;
+  }
+  return list;
+}
+
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
   // More than a third of the letters wrong is no slip of the fingers any more.
   std::size_t best = std::max<std::size_t>(word.size() / 3, 1) + 1;

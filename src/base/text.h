@@ -21,6 +21,9 @@ std::string format_size(std::uint64_t bytes);
 // Whether the bytes are well-formed UTF-8.
 bool is_utf8(std::string_view text) noexcept;
 
+// "ide, lsilogic": the words with ", " between them.
+std::string comma_list(std::span<const std::string_view> words);
+
 // The known word that `word` most probably was meant to be; empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 

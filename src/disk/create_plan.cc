@@ -108,7 +108,7 @@ Status check_adapter(const fs::path& image, std::string_view adapter) {
       return {};
   }
   return refuse(image, fmt::format("unknown adapter \"{}\"", adapter))
-      .with_hint(fmt::format("one of {}", fmt::join(kAdapters, ", ")));
+      .with_hint(fmt::format("one of {}", comma_list(kAdapters)));
 }
 
 Status check_capacity(const fs::path& image, std::uint64_t capacity) {

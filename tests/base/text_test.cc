@@ -96,6 +96,12 @@ TEST(Utf8Test, TellsWellFormedFromOther) {
     EXPECT_FALSE(is_utf8(bytes)) << testing::PrintToString(std::string(bytes));
 }
 
+TEST(CommaListTest, PutsCommasBetweenTheWords) {
+  static constexpr std::string_view kWords[] = {"ide", "buslogic", "lsilogic"};
+  EXPECT_EQ(comma_list(kWords), "ide, buslogic, lsilogic");
+  EXPECT_EQ(comma_list({}), "");
+}
+
 TEST(NearestTest, FindsWhatWasMeant) {
   static constexpr std::string_view kWords[] = {"create", "info", "check", "map"};
   EXPECT_EQ(nearest("creat", kWords), "create");

@@ -39,7 +39,7 @@ vmdk::Result<vmdk::ImageType> parse_type(const Usage& usage, std::string_view wo
     known.push_back(candidate.name);
   }
   return usage_error(usage, fmt::format("unknown type \"{}\"{}; types: {}", word,
-                                        suggestion(word, known), fmt::join(known, ", ")));
+                                        suggestion(word, known), vmdk::comma_list(known)));
 }
 
 vmdk::Result<std::uint64_t> parse_size_option(const Usage& usage, std::string_view text) {

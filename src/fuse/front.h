@@ -26,6 +26,9 @@ struct Front {
         modes(options.cache == CacheMode::kNone || options.may_change),
         errors(options.log) {}
 
+  // The root of a mount was made before the kernel knew that it has to keep the times.
+  bool kernel_keeps_time() const noexcept { return writeback && !options.directory; }
+
   vmdk::Disk& disk;
   const MountOptions options;
   Attributes attributes;
@@ -43,9 +46,19 @@ struct Front {
   // it wrote them back. Set then; the next GETATTR of a writer, which comes with write(2), answers
   // ENOSPC and clears it. While it is set no attributes are kept by the kernel.
   std::atomic<bool> past_end{false};
+  // The kernel keeps such a refusal as an error for whoever syncs next; to be taken from it when
+  // those who caused it have closed.
+  std::atomic<bool> old_error{false};
 
-  // Writes inside the disk that failed after the kernel had accepted them from somebody.
+  // Writes inside the disk that failed after the kernel had accepted them from somebody, and the
+  // errno of the first.
   std::atomic<std::uint64_t> lost_writes{0};
+  std::atomic<int> lost_errno{0};
+
+  // In a file mount with the write-back cache the kernel does not move the time of the disk.
+  std::atomic<bool> time_is_old{false};
+  // Sets it; on the notifier's thread.
+  std::function<void()> show_time;
 };
 
 }  // namespace vmdkfuse

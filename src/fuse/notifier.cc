@@ -8,9 +8,8 @@ Notifier::~Notifier() {
   stop();
 }
 
-void Notifier::start(std::function<void()> refresh, std::function<void()> restore) {
-  refresh_ = std::move(refresh);
-  restore_ = std::move(restore);
+void Notifier::start(Jobs jobs) {
+  jobs_ = std::move(jobs);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -24,39 +23,64 @@ void Notifier::stop() {
     thread_.join();
 }
 
-void Notifier::refresh_attributes() noexcept {
+void Notifier::request(bool Notifier::*wish) noexcept {
   {
     const std::lock_guard lock(mutex_);
-    want_refresh_ = true;
+    this->*wish = true;
   }
   work_.notify_all();
 }
 
+void Notifier::refresh_attributes() noexcept {
+  request(&Notifier::want_refresh_);
+}
+
 void Notifier::restore_size() noexcept {
+  // The attributes first: a writer that runs past the end asks for them at its next write.
+  request(&Notifier::want_refresh_);
+  request(&Notifier::want_restore_);
+}
+
+void Notifier::forget_error() noexcept {
+  request(&Notifier::want_forget_);
+}
+
+void Notifier::run_once(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    want_refresh_ = true;
-    want_restore_ = true;
+    tasks_.push_back(std::move(task));
   }
   work_.notify_all();
+}
+
+bool Notifier::has_job() const noexcept {
+  return want_refresh_ || want_restore_ || want_forget_ || !tasks_.empty();
+}
+
+void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
+  std::vector<std::function<void()>> tasks = std::exchange(tasks_, {});
+  const std::function<void()>* job = nullptr;
+  if (std::exchange(want_refresh_, false))
+    job = &jobs_.refresh_attributes;
+  else if (std::exchange(want_restore_, false))
+    job = &jobs_.restore_size;
+  else if (std::exchange(want_forget_, false))
+    job = &jobs_.forget_error;
+  lock.unlock();
+  for (const auto& task : tasks)
+    task();
+  if (job != nullptr)
+    (*job)();
+  lock.lock();
 }
 
 void Notifier::run() {
   std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    if (!want_refresh_ && !want_restore_) {
+  while (!stopping_ || !tasks_.empty()) {
+    if (has_job())
+      take_one_job(lock);
+    else
       work_.wait(lock);
-      continue;
-    }
-    // The attributes first: a writer that runs past the end asks for them at its next write.
-    const bool refresh = std::exchange(want_refresh_, false);
-    const bool restore = !refresh && std::exchange(want_restore_, false);
-    lock.unlock();
-    if (refresh)
-      refresh_();
-    if (restore)
-      restore_();
-    lock.lock();
   }
 }
 

@@ -6,33 +6,44 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace vmdkfuse {
 
 // Jobs asked for several times before they run, run once. Thread-safe.
 class Notifier {
  public:
+  struct Jobs {
+    std::function<void()> refresh_attributes;  // makes the kernel forget them
+    std::function<void()> restore_size;        // makes the file show its true size
+    std::function<void()> forget_error;        // takes an error that nobody will ask for
+  };
+
   Notifier() = default;
   // Stops it.
   ~Notifier();
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
 
-  // `refresh` makes the kernel forget the attributes; `restore` makes the file show its true size.
-  void start(std::function<void()> refresh, std::function<void()> restore);
+  void start(Jobs jobs);
   // Waits for a job that runs. Afterwards jobs asked for are ignored. Requires: the session has
   // ended, else such a job could wait for an answer that never comes.
   void stop();
 
   void refresh_attributes() noexcept;
   void restore_size() noexcept;
+  void forget_error() noexcept;
+  // Runs `task`, whatever it is, once; before stop() returns at the latest. Throws bad_alloc.
+  void run_once(std::function<void()> task);
 
  private:
   void run();
+  void request(bool Notifier::*wish) noexcept;
+  void take_one_job(std::unique_lock<std::mutex>& lock);
+  bool has_job() const noexcept;
 
   // constant while the thread runs
-  std::function<void()> refresh_;
-  std::function<void()> restore_;
+  Jobs jobs_;
   std::thread thread_;
 
   std::mutex mutex_;
@@ -40,6 +51,8 @@ class Notifier {
   // guarded by mutex_
   bool want_refresh_ = false;
   bool want_restore_ = false;
+  bool want_forget_ = false;
+  std::vector<std::function<void()>> tasks_;
   bool stopping_ = false;
 };
 

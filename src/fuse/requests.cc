@@ -76,6 +76,8 @@ void on_init(void* user_data, fuse_conn_info* connection) noexcept {
   front.writeback = set(FUSE_CAP_WRITEBACK_CACHE, front.options.cache == CacheMode::kWriteback);
   compat::allow_mapping_of_direct_files(*connection);
   compat::ignore_interrupts(*connection);
+  if (front.options.max_read != 0)
+    connection->max_read = front.options.max_read;
   front.protocol_minor = connection->proto_minor;
   front.on_init();
 }
@@ -190,6 +192,8 @@ void forget_handle(Front& front, Handle handle) noexcept {
   const OpenModes::Closed closed = front.modes.close(handle);
   if (closed.last_writer) {
     front.past_end.store(false, std::memory_order_release);
+    if (front.old_error.exchange(false) && front.lost_writes.load() == 0)
+      front.notifier.forget_error();
     front.disk.request_commit();
   }
   if (closed.last && front.on_last_close)
@@ -229,6 +233,15 @@ void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info*) noexcept {
   guarded(request, [&](Front& front) {
     if (const auto status = front.disk.sticky_status(); !status)
       return status.error().errno_value();
+    // The time is set while the file is still open, so that an unmount that follows the close
+    // does not meet us at it.
+    if (front.time_is_old.exchange(false)) {
+      front.notifier.run_once([&front, request] {
+        front.show_time();
+        answer_ok(request);
+      });
+      return 0;
+    }
     answer_ok(request);
     return 0;
   });
@@ -272,15 +285,18 @@ void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size
     if (count > 0) {
       const auto bytes = std::as_bytes(std::span(data, static_cast<std::size_t>(count)));
       if (const auto status = front.disk.write(vmdk::DiskOffset(at), bytes); !status) {
-        if (from_cache)
-          front.lost_writes.fetch_add(1, std::memory_order_relaxed);
+        if (from_cache && front.lost_writes.fetch_add(1) == 0)
+          front.lost_errno.store(status.error().errno_value());
         return front.errors.report("write", status.error());
       }
       front.attributes.touch();
+      if (front.kernel_keeps_time())
+        front.time_is_old.store(true, std::memory_order_relaxed);
     }
     if (count < size && from_cache) {
       // The writer has long been told that all went well. Stop it and take the size back.
       front.past_end.store(true, std::memory_order_release);
+      front.old_error.store(true);
       front.notifier.restore_size();
       return ENOSPC;
     }

@@ -81,7 +81,9 @@ class Server::Impl {
   bool has_ended();
   Status wait_for_init();
   Status look_at_mount();
-  Status show_size(bool with_time);
+  Status show_size();
+  timespec disk_time() const;
+  void log_failure(const Status& status);
   std::string disk_path() const;
   void forget_attributes();
 
@@ -195,10 +197,19 @@ Status Server::Impl::look_at_mount() {
   return {};
 }
 
-Status Server::Impl::show_size(bool with_time) {
-  const struct stat present = front_.attributes.of(front_.attributes.disk_node());
-  return show_true_size(disk_path(), device_, front_.disk.capacity(),
-                        with_time ? &present.st_mtim : nullptr);
+Status Server::Impl::show_size() {
+  return show_true_size(disk_path(), device_, front_.disk.capacity());
+}
+
+timespec Server::Impl::disk_time() const {
+  return front_.attributes.of(front_.attributes.disk_node()).st_mtim;
+}
+
+// For jobs that nobody waits for.
+void Server::Impl::log_failure(const Status& status) {
+  // What is mounted elsewhere, or not any more, is somebody else's.
+  if (!status && status.error().code() != ErrorCode::kNotFound && front_.options.log)
+    front_.options.log(vmdk::LogLevel::kWarning, status.error().message());
 }
 
 void Server::Impl::forget_attributes() {
@@ -207,18 +218,21 @@ void Server::Impl::forget_attributes() {
 }
 
 Status Server::Impl::start() {
-  front_.notifier.start([this] { forget_attributes(); },
-                        [this] {
-                          if (const auto status = show_size(false); !status && front_.options.log)
-                            front_.options.log(vmdk::LogLevel::kWarning, status.error().message());
-                        });
+  front_.show_time = [this] { log_failure(show_true_time(disk_path(), device_, disk_time())); };
+  front_.notifier.start({.refresh_attributes = [this] { forget_attributes(); },
+                         .restore_size = [this] { log_failure(show_size()); },
+                         .forget_error = [this] { forget_write_error(disk_path(), device_); }});
   thread_ = std::thread([this] { serve(); });
   RETURN_IF_ERROR(wait_for_init());
   RETURN_IF_ERROR(look_at_mount());
   // The kernel creates the root with size 0 and, writing back, would never ask us for it. In a
   // directory the size comes with the name.
-  if (front_.writeback && !front_.options.directory)
-    return show_size(true);
+  if (front_.writeback && !front_.options.directory) {
+    // Truncating makes the kernel set the time to now.
+    const timespec modified = disk_time();
+    RETURN_IF_ERROR(show_size());
+    RETURN_IF_ERROR(show_true_time(disk_path(), device_, modified));
+  }
   return {};
 }
 
@@ -262,8 +276,8 @@ Status Server::wait() {
   return impl_->wait();
 }
 
-std::uint64_t Server::lost_writes() const noexcept {
-  return impl_->front().lost_writes.load(std::memory_order_relaxed);
+Server::LostWrites Server::lost_writes() const noexcept {
+  return {impl_->front().lost_writes.load(), impl_->front().lost_errno.load()};
 }
 
 ServerVersion server_version() {

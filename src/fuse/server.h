@@ -33,6 +33,7 @@ struct MountOptions {
   mode_t mode = 0;  // permission bits of the disk
   // For `-o` of libfuse, one item each, commas and backslashes escaped.
   std::vector<std::string> mount_options;
+  unsigned max_read = 0;       // bytes; what `max_read=` among them says, 0 where it is not
   unsigned threads = 8;        // at most so many requests are served at once
   bool single_thread = false;  // one request after the other
   bool trace = false;          // libfuse prints each request to stderr
@@ -71,9 +72,14 @@ class Server {
   // Waits until the kernel has ended the session. An error is one of the device, not of the disk.
   vmdk::Status wait();
 
-  // How many writes failed that the kernel had taken from its users earlier. They may have learned
-  // it at their fsync() or close(), or not at all.
-  std::uint64_t lost_writes() const noexcept;
+  // Writes that failed after the kernel had taken them from its users, who may have learned it at
+  // their fsync() or close(), or not at all.
+  struct LostWrites {
+    std::uint64_t count = 0;
+    int first_errno = 0;
+  };
+
+  LostWrites lost_writes() const noexcept;
 
  private:
   class Impl;

@@ -5,55 +5,79 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace vmdkfuse {
 namespace {
 
-// Holds the file long enough to look at it and change it by the same name. O_PATH: the file is
-// not opened, so no OPEN reaches us and nobody counts it as a reader.
-class PathHandle {
- public:
-  explicit PathHandle(const std::string& path) noexcept
-      : fd_(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)) {}
+using vmdk::Error;
+using vmdk::Result;
+using vmdk::Status;
 
-  ~PathHandle() {
+// The disk's file as found by its name, held so that it can be looked at and changed by the same
+// name. With O_PATH it is not opened: no OPEN reaches us and nobody counts it as a user.
+class FoundFile {
+ public:
+  static Result<FoundFile> find(const std::string& path, dev_t device) {
+    FoundFile file(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+
+    struct stat found {};
+
+    if (file.fd_ < 0 || fstat(file.fd_, &found) != 0)
+      return Error::from_errno(errno, path);
+    if (found.st_dev != device || !S_ISREG(found.st_mode))
+      return Error::make(vmdk::ErrorCode::kNotFound,
+                         fmt::format("{}: something else is there now", path));
+    return file;
+  }
+
+  FoundFile(FoundFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+  FoundFile(const FoundFile&) = delete;
+  FoundFile& operator=(const FoundFile&) = delete;
+
+  ~FoundFile() {
     if (fd_ >= 0)
       ::close(fd_);
   }
 
-  PathHandle(const PathHandle&) = delete;
-  PathHandle& operator=(const PathHandle&) = delete;
-
-  int get() const noexcept { return fd_; }
+  std::string name() const { return fmt::format("/proc/self/fd/{}", fd_); }
 
  private:
-  const int fd_;
+  explicit FoundFile(int fd) noexcept : fd_(fd) {}
+
+  int fd_;
 };
 
 }  // namespace
 
-vmdk::Status show_true_size(const std::string& path, dev_t device, std::uint64_t capacity,
-                            const timespec* modified) {
-  const PathHandle file(path);
-
-  struct stat found {};
-
-  if (file.get() < 0 || fstat(file.get(), &found) != 0)
-    return vmdk::Error::from_errno(errno, path);
-  if (found.st_dev != device || !S_ISREG(found.st_mode))
-    return vmdk::Error::make(vmdk::ErrorCode::kNotFound,
-                             fmt::format("{}: something else is there now", path));
-  const std::string name = fmt::format("/proc/self/fd/{}", file.get());
-  if (truncate(name.c_str(), static_cast<off_t>(capacity)) != 0)
-    return vmdk::Error::from_errno(errno, fmt::format("{}: setting the size", path));
-  if (modified == nullptr)
-    return {};
-  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, *modified};
-  if (utimensat(AT_FDCWD, name.c_str(), times, 0) != 0)
-    return vmdk::Error::from_errno(errno, fmt::format("{}: setting the time", path));
+Status show_true_size(const std::string& path, dev_t device, std::uint64_t capacity) {
+  ASSIGN_OR_RETURN(const FoundFile file, FoundFile::find(path, device));
+  if (truncate(file.name().c_str(), static_cast<off_t>(capacity)) != 0)
+    return Error::from_errno(errno, fmt::format("{}: setting the size", path));
   return {};
+}
+
+Status show_true_time(const std::string& path, dev_t device, timespec modified) {
+  ASSIGN_OR_RETURN(const FoundFile file, FoundFile::find(path, device));
+  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, modified};
+  if (utimensat(AT_FDCWD, file.name().c_str(), times, 0) != 0)
+    return Error::from_errno(errno, fmt::format("{}: setting the time", path));
+  return {};
+}
+
+void forget_write_error(const std::string& path, dev_t device) {
+  const auto file = FoundFile::find(path, device);
+  if (!file)
+    return;
+  const int opened = ::open(file->name().c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened < 0)
+    return;
+  // Its answer is the error that is to be forgotten.
+  [[maybe_unused]] const int ignored = fsync(opened);
+  ::close(opened);
 }
 
 }  // namespace vmdkfuse

@@ -127,8 +127,9 @@ Status Daemon::mount() {
   auto server = Server::mount(*disk_, std::move(plan));
   if (!server) {
     std::string hint = mount_hint();
-    return hint.empty() ? std::move(server).error()
-                        : std::move(server).error().with_hint(std::move(hint));
+    const bool refused = server.error().message().find("not permitted") != std::string::npos;
+    return hint.empty() || !refused ? std::move(server).error()
+                                    : std::move(server).error().with_hint(std::move(hint));
   }
   server_ = *std::move(server);
   server_->on_last_close([this] { supervisor_->last_file_closed(); });
@@ -197,8 +198,11 @@ std::string Daemon::close_all() {
   std::string verdict;
   if (const auto status = server_->wait(); !status)
     verdict = status.error().message();
-  if (const std::uint64_t lost = server_->lost_writes(); lost > 0)
-    verdict = fmt::format("{}: {} cached writes could not be stored", image(), lost);
+  if (const auto lost = server_->lost_writes(); lost.count > 0)
+    verdict = Error::from_errno(lost.first_errno,
+                                fmt::format("{}: {} writes from the page cache could not be stored",
+                                            image(), lost.count))
+                  .message();
   const auto closed = disk_->close();
   if (!closed)
     verdict = fmt::format("{}: the last commit failed: {}", image(), closed.error().message());

@@ -107,6 +107,7 @@ Result<MountOptions> plan_mount(const Options& options, const Mountpoint& mountp
   mount.gid = options.gid.value_or(getgid());
   mount.mode = plan_mode(options, disk);
   mount.mount_options = plan_mount_options(options, mount.read_only);
+  mount.max_read = options.max_read;
   mount.threads = options.threads.value_or(default_threads(std::thread::hardware_concurrency()));
   mount.single_thread = options.single_thread;
   mount.trace = options.trace;

@@ -6,21 +6,18 @@
 namespace vmdkfuse {
 namespace {
 
-constexpr std::array<std::string_view, 24> kMountFlags = {
-    "dev",         "nodev",         "suid",
-    "nosuid",      "exec",          "noexec",
-    "atime",       "noatime",       "diratime",
-    "nodiratime",  "relatime",      "norelatime",
-    "async",       "sync",          "dirsync",
-    "strictatime", "nostrictatime", "allow_other",
-    "allow_root",  "auto_unmount",  "default_permissions",
-    "nosymfollow", "symfollow",     "silent"};
+constexpr std::array kMountFlags = std::to_array<std::string_view>(
+    {"dev", "nodev", "suid", "nosuid", "exec", "noexec", "atime", "noatime", "async", "sync",
+     "dirsync", "allow_other", "allow_root", "auto_unmount", "default_permissions"});
 
-constexpr std::array<std::string_view, 5> kMountValues = {"max_read", "context", "fscontext",
-                                                          "defcontext", "rootcontext"};
+constexpr std::array kMountValues = std::to_array<std::string_view>(
+    {"max_read", "context", "fscontext", "defcontext", "rootcontext"});
 
-constexpr std::array<std::string_view, 10> kForMountProgram = {
-    "defaults", "auto", "noauto", "nofail", "_netdev", "user", "users", "nouser", "owner", "group"};
+constexpr std::array kWithoutEffect = std::to_array<std::string_view>(
+    {"defaults",  "auto",        "noauto",      "nofail",        "_netdev",  "user",
+     "users",     "nouser",      "owner",       "group",         "diratime", "nodiratime",
+     "relatime",  "norelatime",  "strictatime", "nostrictatime", "lazytime", "nolazytime",
+     "symfollow", "nosymfollow", "silent",      "loud"});
 
 template <std::size_t N>
 bool contains(const std::array<std::string_view, N>& names, std::string_view name) {
@@ -75,8 +72,8 @@ bool is_mount_option(std::string_view item) {
   return contains(kMountValues, item.substr(0, equals));
 }
 
-bool is_for_mount_program(std::string_view item) {
-  return contains(kForMountProgram, item) || item.starts_with("x-") || item.starts_with("comment=");
+bool is_without_effect(std::string_view item) {
+  return contains(kWithoutEffect, item) || item.starts_with("x-") || item.starts_with("comment=");
 }
 
 std::vector<std::string_view> mount_option_names() {

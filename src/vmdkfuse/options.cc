@@ -214,11 +214,16 @@ Status apply_rule(Options& options, const Rule& rule, std::string_view value) {
 }
 
 Status apply_list_item(Options& options, const std::string& item) {
+  constexpr std::string_view kMaxRead = "max_read=";
+  if (item.starts_with(kMaxRead)) {
+    ASSIGN_OR_RETURN(options.max_read,
+                     to_number<unsigned>(item.substr(kMaxRead.size()), 4096, 1U << 20U));
+  }
   if (is_mount_option(item)) {
     options.mount_options.push_back(item);
     return {};
   }
-  if (is_for_mount_program(item))
+  if (is_without_effect(item))
     return {};
   const std::string plain = unescape_option(item);
   const std::size_t equals = plain.find('=');
@@ -268,10 +273,11 @@ Result<std::vector<po::option>> split_command_line(std::span<const std::string> 
         .run()
         .options;
   } catch (const po::unknown_option& error) {
-    std::string_view name = error.get_option_name();
+    const std::string given = error.get_option_name();
+    std::string_view name = given;
     while (name.starts_with('-'))
       name.remove_prefix(1);
-    return unknown("option", name, option_names());
+    return unknown("option", name.substr(0, name.find('=')), option_names());
   } catch (const po::error& error) {
     return usage(error.what());
   }

@@ -58,6 +58,7 @@ struct Options {
 
   // For the kernel, fusermount3 or libfuse; escaped as they came.
   std::vector<std::string> mount_options;
+  unsigned max_read = 0;  // what `max_read=` among them says
 };
 
 // `arguments` without the program's name. kInvalidArgument with a message for the user.

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -24,6 +25,9 @@ namespace {
 
 // How long the kernel may take to end a mount that nobody uses.
 constexpr std::chrono::seconds kEndOfSession{5};
+
+constexpr int kBusyTries = 10;
+constexpr std::chrono::milliseconds kBusyPause{50};
 
 void say(const std::string& mountpoint, std::string_view text) {
   fmt::print(stderr, "vmdkfuse: {}: {}\n", mountpoint, text);
@@ -72,6 +76,16 @@ int wait_for_daemon(const std::string& name, ControlClient& daemon) {
   return kSystem;
 }
 
+// Closing a file takes the kernel a moment, and the daemon looks at its own mount now and then.
+UnmountOutcome unmount_patiently(const std::string& path) {
+  UnmountOutcome outcome = unmount(path, false);
+  for (int tries = 0; outcome.result == Unmounted::kBusy && tries < kBusyTries; ++tries) {
+    std::this_thread::sleep_for(kBusyPause);
+    outcome = unmount(path, false);
+  }
+  return outcome;
+}
+
 // No word from the daemon can be had; what is known is what fsync said.
 int without_daemon(const std::string& name, const SyncVerdict& sync) {
   say(name, "unmounted; the daemon's socket is not in reach, so its end was not waited for");
@@ -96,7 +110,7 @@ int unmount_one(const std::string& name) {
   if (failed)
     say(name,
         fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));
-  const UnmountOutcome outcome = unmount(mountpoint->path, false);
+  const UnmountOutcome outcome = unmount_patiently(mountpoint->path);
   if (outcome.result != Unmounted::kDone) {
     say(name, outcome.text);
     return outcome.result == Unmounted::kBusy ? kMountFailed : kSystem;

@@ -1,0 +1,160 @@
+// Truncation and the end of the disk, as on a block device, in every cache mode.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <tuple>
+
+#include "mount/mount_test.h"
+
+namespace vmdkfuse::test {
+namespace {
+
+// The cache mode, and whether the disk is mounted on a file or on a folder.
+class DiskEndTest : public MountTest,
+                    public ::testing::WithParamInterface<std::tuple<const char*, bool>> {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped())
+      return;
+    create();
+    make_reference("ref");
+    const std::string options = std::string("--cache=") + std::get<0>(GetParam());
+    if (std::get<1>(GetParam()))
+      mount_on_folder(options);
+    else
+      mount(options);
+  }
+
+  std::string flat() const { return std::get<1>(GetParam()) ? "dir/flat" : "flat"; }
+
+  void expect_full_size() const {
+    EXPECT_TRUE(eventually([this] { return size_of(path(flat())) == kDiskSize; }))
+        << size_of(path(flat()));
+  }
+
+  void expect_same_as_reference() const { EXPECT_EQ(shell_status("cmp ref " + flat()), 0); }
+
+  void unmount_and_compare() {
+    unmount(std::get<1>(GetParam()) ? "dir" : "flat");
+    if (std::get<1>(GetParam()))
+      mount_on_folder("-r");
+    else
+      mount("-r");
+    expect_same_as_reference();
+  }
+};
+
+TEST_P(DiskEndTest, SizeIsRightBeforeTheFirstOpen) {
+  EXPECT_EQ(size_of(path(flat())), kDiskSize);
+}
+
+TEST_P(DiskEndTest, DdWithAndWithoutNotruncWritesTheDisk) {
+  EXPECT_TRUE(shell("dd if=ref of=" + flat() + " bs=64k"));
+  expect_full_size();
+  expect_same_as_reference();
+  EXPECT_TRUE(shell("dd if=ref of=" + flat() + " bs=1M conv=notrunc,fsync"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, DdWithSeekChangesOnlyItsBlocks) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  ASSERT_TRUE(shell("dd if=/dev/zero of=" + flat() + " bs=512 seek=63 count=2"));
+  expect_full_size();
+  ASSERT_TRUE(shell("dd if=/dev/zero of=ref bs=512 seek=63 count=2 conv=notrunc"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, CopyAndRedirectionReplaceTheContent) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  expect_same_as_reference();
+  ASSERT_TRUE(shell("cat ref > " + flat()));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, EmptyRedirectionChangesNothing) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  ASSERT_TRUE(shell("> " + flat()));
+  expect_full_size();
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, TruncationSucceedsAndGrowthIsRefused) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  EXPECT_EQ(truncate(path(flat()).c_str(), 4096), 0);
+  EXPECT_EQ(truncate(path(flat()).c_str(), 0), 0);
+  EXPECT_EQ(truncate(path(flat()).c_str(), kDiskSize), 0);
+  EXPECT_EQ(truncate(path(flat()).c_str(), kDiskSize + 1), -1);
+  EXPECT_EQ(errno, EFBIG);
+  EXPECT_EQ(size_of(path(flat())), kDiskSize);
+  expect_same_as_reference();
+}
+
+TEST_P(DiskEndTest, EndlessDdStopsWithNoSpace) {
+  const CommandResult result = in_folder("tr '\\0' x < /dev/zero | dd of=" + flat() + " bs=64k");
+  EXPECT_NE(result.status, 0);
+  EXPECT_NE(result.err.find("No space left on device"), std::string::npos) << result.to_text();
+  expect_full_size();
+  EXPECT_TRUE(shell("head -c " + std::to_string(kDiskSize) + " /dev/zero | tr '\\0' x > ref"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, EndlessCatStopsWithNoSpace) {
+  EXPECT_NE(shell_status("tr '\\0' y < /dev/zero 2>/dev/null | cat > " + flat()), 0);
+  expect_full_size();
+  EXPECT_TRUE(shell("head -c " + std::to_string(kDiskSize) + " /dev/zero | tr '\\0' y > ref"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, AppendingFailsAndChangesNothing) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  EXPECT_NE(shell_status("cat ref >> " + flat()), 0);
+  expect_full_size();
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, WriteAcrossTheEndStoresThePartInside) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  const int file = open(path(flat()).c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(file, 0);
+  const std::string text(8192, 'e');
+  const ssize_t written = pwrite(file, text.data(), text.size(), kDiskSize - 4096);
+  const bool refused = written < static_cast<ssize_t>(text.size()) || fsync(file) != 0;
+  close(file);
+  EXPECT_TRUE(refused);
+  expect_full_size();
+  ASSERT_TRUE(
+      shell("head -c 4096 /dev/zero | tr '\\0' e | dd of=ref bs=4096 seek=2047 conv=notrunc"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+TEST_P(DiskEndTest, WritingAfterAnEndlessWriterWorks) {
+  EXPECT_NE(shell_status("cat /dev/zero > " + flat()), 0);
+  expect_full_size();
+  ASSERT_TRUE(shell("dd if=ref of=" + flat() + " bs=1M conv=notrunc,fsync"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+std::string name_of(const ::testing::TestParamInfo<std::tuple<const char*, bool>>& info) {
+  return std::string(std::get<0>(info.param)) + (std::get<1>(info.param) ? "_folder" : "_file");
+}
+
+INSTANTIATE_TEST_SUITE_P(CacheModes, DiskEndTest,
+                         ::testing::Combine(::testing::Values("writeback", "writethrough", "none"),
+                                            ::testing::Bool()),
+                         name_of);
+
+}  // namespace
+}  // namespace vmdkfuse::test

@@ -1,0 +1,188 @@
+// The program as a user meets it: refusals with their messages and codes, mount(8).
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "mount/mount_test.h"
+
+namespace vmdkfuse::test {
+namespace {
+
+class ProgramTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped())
+      return;
+    create();
+    std::ofstream(path("flat")).flush();
+  }
+
+  void expect_refused(const std::string& arguments, int status, const std::string& message) const {
+    const CommandResult result = vmdkfuse(arguments);
+    EXPECT_EQ(result.status, status) << arguments << "\n" << result.to_text();
+    EXPECT_EQ(result.err.substr(0, 10), "vmdkfuse: ") << result.to_text();
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.to_text();
+    EXPECT_EQ(result.out, "");
+    EXPECT_FALSE(is_mounted());
+  }
+};
+
+TEST_F(ProgramTest, SilentOnSuccess) {
+  const CommandResult result = vmdkfuse("--pid-file=pid disk.vmdk flat");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "");
+  unmount();
+}
+
+TEST_F(ProgramTest, VerboseSaysWhatWasOpened) {
+  const CommandResult result = vmdkfuse("-v --pid-file=pid -r disk.vmdk flat");
+  EXPECT_NE(result.err.find("disk.vmdk: 8 MiB, 1 layer (monolithicSparse), read-only"),
+            std::string::npos)
+      << result.err;
+  unmount();
+}
+
+TEST_F(ProgramTest, RefusalsSayWhatAndWhy) {
+  std::ofstream(path("garbage.vmdk")) << std::string(65536, 'g');
+  std::ofstream(path("empty.vmdk")).flush();
+  ASSERT_TRUE(shell("mkdir folder && mkfifo fifo"));
+  expect_refused("missing.vmdk flat", 32, "missing.vmdk: No such file or directory");
+  expect_refused("folder flat", 32, "folder");
+  expect_refused("garbage.vmdk flat", 32, "garbage.vmdk");
+  expect_refused("empty.vmdk flat", 32, "empty.vmdk");
+  expect_refused("fifo flat", 32, "fifo");
+  expect_refused("disk.vmdk missing", 32, "missing: No such file or directory");
+  expect_refused("disk.vmdk missing", 32, "hint: ");
+  expect_refused("disk.vmdk fifo", 32, "fifo: neither a directory nor a regular file");
+  // Refused in the foreground as well, with the same words.
+  expect_refused("-f missing.vmdk flat", 32, "missing.vmdk: No such file or directory");
+}
+
+TEST_F(ProgramTest, UsageErrorsAre1) {
+  expect_refused("", 1, "IMAGE and MOUNTPOINT");
+  expect_refused("disk.vmdk", 1, "IMAGE and MOUNTPOINT");
+  expect_refused("--commmit=3 disk.vmdk flat", 1,
+                 "unknown option \"commmit\" (did you mean \"commit\"?)");
+  expect_refused("-o ro,cashe=none disk.vmdk flat", 1,
+                 "unknown mount option \"cashe\" (did you mean \"cache\"?)");
+  expect_refused("--share disk.vmdk flat", 1, "--share goes with --ro");
+  expect_refused("--ready-fd=77 disk.vmdk flat", 1, "77");
+}
+
+TEST_F(ProgramTest, SecondDaemonOnTheImageIsRefused) {
+  mount();
+  ASSERT_TRUE(shell("touch flat2"));
+  const CommandResult second = vmdkfuse("disk.vmdk flat2");
+  EXPECT_EQ(second.status, 32);
+  EXPECT_NE(second.err.find("disk.vmdk"), std::string::npos) << second.err;
+  EXPECT_NE(second.err.find("use"), std::string::npos) << second.err;
+  EXPECT_EQ(vmdkfuse("-r disk.vmdk flat2").status, 32);
+  const CommandResult beside = vmdkfuse("-r --share disk.vmdk flat2");
+  EXPECT_EQ(beside.status, 0) << beside.to_text();
+  EXPECT_NE(beside.err.find("may be torn"), std::string::npos) << beside.err;
+  ASSERT_TRUE(shell("echo seen beside | dd of=flat conv=notrunc,fsync"));
+  unmount("flat2");
+  unmount();
+  // Two readers do not mind each other.
+  mount("-r");
+  EXPECT_EQ(vmdkfuse("-r disk.vmdk flat2").status, 0);
+  EXPECT_EQ(shell_output("head -c 11 flat2"), "seen beside");
+  unmount("flat2");
+  unmount();
+}
+
+TEST_F(ProgramTest, WriteProtectedImageIsMountedReadOnly) {
+  if (shell_status("mkdir locked && mount -t tmpfs none locked && cp disk.vmdk locked/ && "
+                   "mount -o remount,ro locked") != 0)
+    GTEST_SKIP() << "no permission to mount a tmpfs";
+  const CommandResult result = vmdkfuse("--pid-file=pid locked/disk.vmdk flat");
+  EXPECT_EQ(result.status, 0) << result.to_text();
+  EXPECT_NE(result.err.find("locked/disk.vmdk: write-protected, mounted read-only"),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(shell_output("findmnt -n -o OPTIONS --target flat").substr(0, 3), "ro,");
+  unmount();
+}
+
+TEST_F(ProgramTest, MountProgramPassesItsOptions) {
+  const std::string type = std::string("fuse.") + VMDKFUSE_PROGRAM;
+  if (std::string(VMDKFUSE_PROGRAM).find('.') != std::string::npos)
+    GTEST_SKIP() << "mount(8) takes no program with a dot in its path as a type";
+  const auto mount8 = [&](const std::string& options) {
+    return in_folder("mount -t " + shell_word(type) + " " + options);
+  };
+  CommandResult result = mount8("disk.vmdk flat");
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  EXPECT_TRUE(shell("echo by mount | dd of=flat conv=notrunc,fsync"));
+  unmount();
+  result = mount8(
+      "-o ro,nofail,x-systemd.automount,noexec,nodev,cache=writethrough,uid=7 "
+      "disk.vmdk flat");
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  const std::string options = shell_output("findmnt -n -o OPTIONS --target flat");
+  EXPECT_EQ(options.substr(0, 3), "ro,");
+  EXPECT_NE(options.find("noexec"), std::string::npos) << options;
+  EXPECT_NE(options.find("nodev"), std::string::npos) << options;
+  EXPECT_EQ(shell_output("stat -c %u flat; head -c 8 flat"), "7\nby mount");
+  ASSERT_TRUE(shell("umount flat"));
+  ASSERT_TRUE(eventually([&] { return mount8("disk.vmdk flat").status == 0; }));
+  unmount();
+  // The program's exit code and message come back.
+  result = mount8("missing.vmdk flat");
+  EXPECT_EQ(result.status, 32) << result.to_text();
+  EXPECT_NE(result.err.find("missing.vmdk: No such file or directory"), std::string::npos);
+  result = mount8("-o frobnicate disk.vmdk flat");
+  EXPECT_EQ(result.status, 1) << result.to_text();
+}
+
+TEST_F(ProgramTest, FstabLineMounts) {
+  if (std::string(VMDKFUSE_PROGRAM).find('.') != std::string::npos)
+    GTEST_SKIP() << "mount(8) takes no program with a dot in its path as a type";
+  std::ofstream(path("fstab")) << path("disk.vmdk").string() << " " << path("flat").string()
+                               << " fuse." << VMDKFUSE_PROGRAM
+                               << " rw,allow_other,nofail,commit=2 0 0\n";
+  const CommandResult result = run_command("mount -T " + word("fstab") + " " + word("flat"));
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  EXPECT_TRUE(shell("echo fstab | dd of=flat conv=notrunc"));
+  unmount();
+}
+
+TEST_F(ProgramTest, EveryMountFlagIsAccepted) {
+  for (const std::string flag : {"dev",
+                                 "nodev",
+                                 "suid",
+                                 "nosuid",
+                                 "exec",
+                                 "noexec",
+                                 "atime",
+                                 "noatime",
+                                 "nodiratime",
+                                 "relatime",
+                                 "norelatime",
+                                 "sync",
+                                 "async",
+                                 "dirsync",
+                                 "strictatime",
+                                 "nostrictatime",
+                                 "allow_other",
+                                 "allow_root",
+                                 "auto_unmount",
+                                 "default_permissions",
+                                 "max_read=131072",
+                                 "diratime",
+                                 "silent",
+                                 "symfollow",
+                                 "nosymfollow"}) {
+    const CommandResult result = vmdkfuse("--pid-file=pid -o " + flag + " disk.vmdk flat");
+    EXPECT_EQ(result.status, 0) << flag << "\n" << result.to_text();
+    if (result.status == 0)
+      unmount();
+  }
+}
+
+}  // namespace
+}  // namespace vmdkfuse::test

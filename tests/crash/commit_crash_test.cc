@@ -9,6 +9,8 @@
 
 #include "crash/oracle.h"
 #include "crash/workload.h"
+#include "crash/write_rules.h"
+#include "support/matchers.h"
 #include "support/sample_disk.h"
 
 namespace vmdk::test {
@@ -38,6 +40,8 @@ class CommitCrashTest : public ::testing::TestWithParam<SampleKind> {
     CrashRun run(initial_, sample_, sample_.content);
     const Status status = run.run(operations);
     ASSERT_TRUE(status) << status.error().to_text();
+    const auto broken = broken_rule(run, initial_);
+    ASSERT_FALSE(broken) << *broken;
     const Sweep result = sweep(run, limits_for(operations.size()), initial_);
     ASSERT_FALSE(result.violation) << *result.violation;
     ASSERT_GT(result.states, 0U);
@@ -64,6 +68,26 @@ TEST_P(CommitCrashTest, TwoOperations) {
   for (const DiskOperation& first : operations)
     for (const DiskOperation& second : operations)
       ASSERT_NO_FATAL_FAILURE(expect_sound({first, second}));
+}
+
+TEST_P(CommitCrashTest, NothingIsWrittenBeforeTheFirstWrite) {
+  for (const Access access : {Access::kReadOnly, Access::kReadWrite}) {
+    CrashFileSystem files(initial_);
+    auto disk = Disk::open(files, sample_.image, quiet_options(access));
+    ASSERT_TRUE(disk) << disk.error().to_text();
+    std::vector<std::byte> content(sample_.capacity());
+    ASSERT_OK((*disk)->read(DiskOffset(), content));
+    EXPECT_EQ(sample_.content.difference(0, content), std::nullopt);
+    ASSERT_OK((*disk)->flush());
+    ASSERT_OK((*disk)->close());
+    EXPECT_TRUE(files.log().empty()) << to_string(files.log().front());
+  }
+}
+
+TEST_P(CommitCrashTest, ParentsNeedNoWritePermission) {
+  for (const std::string& parent : sample_.parents)
+    initial_.set_permissions(parent, 0400);
+  ASSERT_NO_FATAL_FAILURE(expect_sound({operations_for(sample_)[1]}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, CommitCrashTest, ::testing::ValuesIn(kAllSampleKinds),

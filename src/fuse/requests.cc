@@ -229,13 +229,13 @@ void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* file) noexcept {
 }
 
 // close(2): no sync, but a failure that is already known is said.
-void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info*) noexcept {
+void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
     if (const auto status = front.disk.sticky_status(); !status)
       return status.error().errno_value();
     // The time is set while the file is still open, so that an unmount that follows the close
-    // does not meet us at it.
-    if (front.time_is_old.exchange(false)) {
+    // does not meet us at it. Not for readers: the notifier itself is one at times.
+    if (Handle(file->fh).writable() && front.time_is_old.exchange(false)) {
       front.notifier.run_once([&front, request] {
         front.show_time();
         answer_ok(request);

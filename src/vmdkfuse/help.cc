@@ -13,7 +13,7 @@ Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
        vmdkfuse -u MOUNTPOINT...    unmount; wait until everything is on disk
        vmdkfuse --list [--json]     our mounts: image, mode, mountpoint, pid
 
-MOUNTPOINT is a file, which becomes the disk, or a directory, which shows "flat".
+MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write (the default)
@@ -27,7 +27,7 @@ MOUNTPOINT is a file, which becomes the disk, or a directory, which shows "flat"
   -h, --help            this text                  --help-all    every option
   -V, --version
 
-Example: touch flat && vmdkfuse disk.vmdk flat && fdisk -l flat && vmdkfuse -u flat
+Example: touch f && vmdkfuse disk.vmdk f && fdisk -l f && vmdkfuse -u f
 )";
 
 constexpr const char* kFullHelp = R"(Shows a VMware disk as one flat file.
@@ -61,27 +61,29 @@ Tuning
                           writeback     written pages are kept and merged
                           writethrough  each write reaches vmdkfuse at once
                           none          direct I/O
-      --commit=SEC      write tables at least every SEC seconds; 0: only at fsync,
-                        last close and unmount  [5]
-      --batch=N         grains reserved ahead for a stream of writes, 1..512  [512]
+      --commit=SEC      write tables at least every SEC seconds; 0: only at
+                        fsync, last close and unmount  [5]
+      --batch=N         grains reserved ahead for a stream of writes,
+                        1 to 512  [512]
       --table-cache=SIZE  memory for grain tables, e.g. 64M  [256M]
       --threads=N       requests served at once  [4 per CPU, 8 to 64]
-      --tune-bdi        as root: raise the kernel's read-ahead and dirty limits of
-                        this mount; prints what it did
+      --tune-bdi        as root: raise the kernel's read-ahead and dirty limits
+                        of this mount; prints what it did
 
 Running
   -f, --foreground      stay in the foreground
   -d, --debug           the same, and print every request
   -s, --single-thread   serve one request after the other
       --pid-file=FILE   write the daemon's process id, remove it at the end
-      --ready-fd=N      write one line "READY pid=N" or "FAIL text" to descriptor N
+      --ready-fd=N      write a line, "READY pid=N" or "FAIL text", to this
+                        descriptor
       --log-file=FILE   messages after the start  [syslog]
       --log-level=LEVEL error, warn, info, debug, trace  [warn]
       --replace-stale   first remove a dead mount at MOUNTPOINT
   -v, --verbose         --log-level=info: say what was opened
   -q, --quiet           --log-level=error
-  -o OPT[,OPT...]       a long option without dashes, or one of mount(8): dev suid
-                        exec atime sync allow_other allow_root auto_unmount ...
+  -o OPT[,OPT...]       a long option without dashes, or one of mount(8):
+                        dev suid exec atime sync allow_other allow_root ...
   -h, --help            the short help
       --help-all        this text
   -V, --version         versions of this program and of libfuse
@@ -92,8 +94,8 @@ Verbs
       --json            with --list: as JSON
 
 Exit status: 0 done, 1 usage, 2 system error (-u: the last commit failed),
-4 internal error (-u: the daemon died), 8 interrupted, 32 mount failed (-u: busy),
-64 -u: unmounted here, still in use in another mount namespace.
+4 internal error (-u: the daemon died), 8 interrupted, 32 mount failed (-u:
+busy), 64 -u: unmounted here, still in use in another mount namespace.
 )";
 
 }  // namespace

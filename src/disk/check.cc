@@ -174,10 +174,10 @@ class Checker {
     report_copies(sparse);
     if (sparse.header.unclean)
       add(Severity::kLeak, name, "was not closed cleanly (its header carries the mark)");
-    if (scan.unused_bytes != 0)
-      add(sparse.header.unclean ? Severity::kLeak : Severity::kNote, name,
-          fmt::format("{} bytes are used by no grain{}", scan.unused_bytes,
-                      sparse.header.unclean ? ": leaked" : ""));
+    // Under a clear mark it is only unused: a window's rest, or a hole left by a discard.
+    if (sparse.header.unclean && scan.unused_bytes != 0)
+      add(Severity::kLeak, name,
+          fmt::format("{} bytes are used by no grain: leaked", scan.unused_bytes));
     report_.unused_bytes += scan.unused_bytes;
     report_.allocated_grains += scan.data_grains;
     report_.total_grains +=

@@ -14,7 +14,7 @@ namespace vmdk {
 // kBusy when VMware's lock folder (or an old lock file) stands beside `file`.
 Status require_no_vmware_lock(FileSystem& file_system, const std::filesystem::path& file);
 
-// kDenied when another image in the folder names this one as its parent: writing would change the
+// kBusy when another image in the folder names this one as its parent: writing would change the
 // content id, and that child could not be opened any more. Children that are stale already, and
 // files that cannot be read, do not count.
 Status require_no_children(FileSystem& file_system, const std::filesystem::path& image,

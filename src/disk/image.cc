@@ -44,7 +44,7 @@ Status judge_text(const std::filesystem::path& path, const Descriptor& descripto
   for (const ExtentLine& line : descriptor.extents())
     if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
       return Error::make(
-                 ErrorCode::kReadOnly,
+                 ErrorCode::kUnsupported,
                  fmt::format("{}: not opened for writing: line {} of the descriptor is a range "
                              "that cannot be written ({} {})",
                              path.native(), line.line_number, to_string(line.access),

@@ -53,6 +53,11 @@ void Notifier::run_once(std::function<void()> task) {
   work_.notify_all();
 }
 
+bool Notifier::wait_until_idle(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return idle_.wait_for(lock, limit, [this] { return !running_ && !has_job(); });
+}
+
 bool Notifier::has_job() const noexcept {
   return want_refresh_ || want_restore_ || want_forget_ || !tasks_.empty();
 }
@@ -66,12 +71,16 @@ void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
     job = &jobs_.restore_size;
   else if (std::exchange(want_forget_, false))
     job = &jobs_.forget_error;
+  running_ = true;
   lock.unlock();
   for (const auto& task : tasks)
     task();
   if (job != nullptr)
     (*job)();
   lock.lock();
+  running_ = false;
+  if (!has_job())
+    idle_.notify_all();
 }
 
 void Notifier::run() {

@@ -2,6 +2,7 @@
 // and calls into our own mount, both of which may wait for requests that are being served.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -35,6 +36,9 @@ class Notifier {
   void forget_error() noexcept;
   // Runs `task`, whatever it is, once; before stop() returns at the latest. Throws bad_alloc.
   void run_once(std::function<void()> task);
+  // Whether all that was asked for is done; waits for it at most so long. Only for a thread that
+  // the jobs can do without.
+  bool wait_until_idle(std::chrono::milliseconds limit);
 
  private:
   void run();
@@ -48,11 +52,13 @@ class Notifier {
 
   std::mutex mutex_;
   std::condition_variable work_;
+  std::condition_variable idle_;
   // guarded by mutex_
   bool want_refresh_ = false;
   bool want_restore_ = false;
   bool want_forget_ = false;
   std::vector<std::function<void()>> tasks_;
+  bool running_ = false;  // a job, without the mutex
   bool stopping_ = false;
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -101,12 +102,26 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept
   });
 }
 
+// The writer that ran past the end hears of it when the size is right again and the kernel keeps no
+// error of it, so that what comes after finds a disk in order. The wait is short because lseek()
+// asks for attributes with the file locked, and then the size cannot be set before our answer.
+void settle_end(Front& front) {
+  constexpr std::chrono::milliseconds kPatience{200};
+  front.notifier.restore_size();
+  if (front.lost_writes.load() == 0)
+    front.notifier.forget_error();
+  if (!front.options.single_thread)
+    front.notifier.wait_until_idle(kPatience);
+}
+
 void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
     const bool writer = file != nullptr && Handle(file->fh).writable();
     if (writer && front.attributes.is_disk(node) &&
-        front.past_end.exchange(false, std::memory_order_acq_rel))
+        front.past_end.exchange(false, std::memory_order_acq_rel)) {
+      settle_end(front);
       return ENOSPC;
+    }
     return reply_attributes(request, front, node);
   });
 }

@@ -139,6 +139,20 @@ TEST_P(DiskEndTest, WriteAcrossTheEndStoresThePartInside) {
   unmount_and_compare();
 }
 
+TEST_P(DiskEndTest, SeekingToTheEndDuringARefusalDoesNotHang) {
+  const int file = open(path(flat()).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(file, 0);
+  const std::string text(1 << 20, 'e');
+  for (int round = 0; round < 20; ++round) {
+    // Either may be the one that hears of the refusal.
+    if (pwrite(file, text.data(), text.size(), static_cast<off_t>(kDiskSize)) > 0)
+      sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    lseek(file, 0, SEEK_END);
+  }
+  close(file);
+  expect_full_size();
+}
+
 TEST_P(DiskEndTest, WritingAfterAnEndlessWriterWorks) {
   EXPECT_NE(shell_status("cat /dev/zero > " + flat()), 0);
   expect_full_size();

@@ -13,6 +13,12 @@
 namespace vmdk {
 namespace {
 
+// Also of kinds that are not served: those are refused by name when the link is opened.
+bool can_show_parent(ExtentType type) noexcept {
+  return type == ExtentType::kSparse || type == ExtentType::kVmfsSparse ||
+         type == ExtentType::kSeSparse;
+}
+
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor) {
   const auto refuse = [&](std::string_view why) -> Status {
     return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
@@ -30,7 +36,7 @@ Status judge_link(const std::filesystem::path& path, const Descriptor& descripto
     return {};
   }
   for (const ExtentLine& line : descriptor.extents())
-    if (line.type != ExtentType::kSparse)
+    if (!can_show_parent(line.type))
       return refuse(
           fmt::format("line {}: a disk with a parent has an extent of type {}; only sparse "
                       "extents can show a parent",
@@ -40,12 +46,8 @@ Status judge_link(const std::filesystem::path& path, const Descriptor& descripto
 
 Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
                     const Descriptor& descriptor, const OpenOptions& options) {
-  if (!options.force_stale_lck) {
-    RETURN_IF_ERROR(require_no_vmware_lock(file_system, image));
-    for (const ExtentLine& line : descriptor.extents())
-      RETURN_IF_ERROR(
-          require_no_vmware_lock(file_system, folder_of(image) / base_name(line.file_name)));
-  }
+  if (!options.force_stale_lck)
+    RETURN_IF_ERROR(require_no_vmware_locks(file_system, image, descriptor));
   return options.force_children ? Status{} : require_no_children(file_system, image, descriptor);
 }
 

@@ -13,6 +13,7 @@
 #include "disk/image_text.h"
 #include "disk/parent_locator.h"
 #include "disk/path_policy.h"
+#include "disk/write_guards.h"
 #include "extent/grain_directory.h"
 #include "extent/open_file.h"
 #include "extent/table_scan.h"
@@ -56,6 +57,8 @@ class Checker {
     const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
     ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
     ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
+    if (repairs() && !open_options_.force_stale_lck)
+      RETURN_IF_ERROR(require_no_vmware_locks(file_system_, image, text.descriptor));
     ASSIGN_OR_RETURN(OpenFile * top, files_.adopt(std::move(file), access));
     RETURN_IF_ERROR(check_link(image, *top, text, access));
     if (repairs())

@@ -30,8 +30,6 @@ bool is_child_of(FileSystem& file_system, const fs::path& folder, const std::str
          base_name(text->descriptor.parent_hint()) == parent;
 }
 
-}  // namespace
-
 Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
   const fs::path lock = file.native() + ".lck";
   std::string holder;
@@ -56,6 +54,17 @@ Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
                                                    file.native(), holder))
       .with_hint(
           "stop the virtual machine; --force=stale-lck when no program uses the disk any more");
+}
+
+}  // namespace
+
+Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
+                               const Descriptor& descriptor) {
+  RETURN_IF_ERROR(require_no_vmware_lock(file_system, image));
+  for (const ExtentLine& line : descriptor.extents())
+    RETURN_IF_ERROR(
+        require_no_vmware_lock(file_system, folder_of(image) / base_name(line.file_name)));
+  return {};
 }
 
 Status require_no_children(FileSystem& file_system, const fs::path& image,

@@ -11,8 +11,10 @@
 
 namespace vmdk {
 
-// kBusy when VMware's lock folder (or an old lock file) stands beside `file`.
-Status require_no_vmware_lock(FileSystem& file_system, const std::filesystem::path& file);
+// kBusy when VMware's lock folder (or an old lock file) stands beside the image or one of its
+// extents.
+Status require_no_vmware_locks(FileSystem& file_system, const std::filesystem::path& image,
+                               const Descriptor& descriptor);
 
 // kBusy when another image in the folder names this one as its parent: writing would change the
 // content id, and that child could not be opened any more. Children that are stale already, and

@@ -12,6 +12,9 @@
 namespace vmdkfuse::test {
 namespace {
 
+// Should the mount not be there, an endless writer must not fill the host's disk.
+const std::string kGuard = "ulimit -f 2097152; ";
+
 // The cache mode, and whether the disk is mounted on a file or on a folder.
 class DiskEndTest : public MountTest,
                     public ::testing::WithParamInterface<std::tuple<const char*, bool>> {
@@ -98,7 +101,8 @@ TEST_P(DiskEndTest, TruncationSucceedsAndGrowthIsRefused) {
 }
 
 TEST_P(DiskEndTest, EndlessDdStopsWithNoSpace) {
-  const CommandResult result = in_folder("tr '\\0' x < /dev/zero | dd of=" + flat() + " bs=64k");
+  const CommandResult result =
+      in_folder(kGuard + "tr '\\0' x < /dev/zero | dd of=" + flat() + " bs=64k");
   EXPECT_NE(result.status, 0);
   EXPECT_NE(result.err.find("No space left on device"), std::string::npos) << result.to_text();
   expect_full_size();
@@ -108,7 +112,7 @@ TEST_P(DiskEndTest, EndlessDdStopsWithNoSpace) {
 }
 
 TEST_P(DiskEndTest, EndlessCatStopsWithNoSpace) {
-  EXPECT_NE(shell_status("tr '\\0' y < /dev/zero 2>/dev/null | cat > " + flat()), 0);
+  EXPECT_NE(shell_status(kGuard + "tr '\\0' y < /dev/zero 2>/dev/null | cat > " + flat()), 0);
   expect_full_size();
   EXPECT_TRUE(shell("head -c " + std::to_string(kDiskSize) + " /dev/zero | tr '\\0' y > ref"));
   expect_same_as_reference();
@@ -154,7 +158,7 @@ TEST_P(DiskEndTest, SeekingToTheEndDuringARefusalDoesNotHang) {
 }
 
 TEST_P(DiskEndTest, WritingAfterAnEndlessWriterWorks) {
-  EXPECT_NE(shell_status("cat /dev/zero > " + flat()), 0);
+  EXPECT_NE(shell_status(kGuard + "cat /dev/zero > " + flat()), 0);
   expect_full_size();
   ASSERT_TRUE(shell("dd if=ref of=" + flat() + " bs=1M conv=notrunc,fsync"));
   expect_same_as_reference();

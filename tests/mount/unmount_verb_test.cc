@@ -96,7 +96,7 @@ TEST_F(UnmountVerbTest, WithoutSocketTheSyncDecides) {
 
 TEST_F(UnmountVerbTest, EndlessWriterBeforeIsNoFailure) {
   mount();
-  EXPECT_NE(shell_status("cat /dev/zero > flat"), 0);
+  EXPECT_NE(shell_status("ulimit -f 2097152; cat /dev/zero > flat"), 0);
   const CommandResult result = vmdkfuse("-u flat");
   EXPECT_EQ(result.status, 0) << result.to_text();
 }

@@ -44,6 +44,18 @@ Status judge_link(const std::filesystem::path& path, const Descriptor& descripto
   return {};
 }
 
+// The locator compared the content ids before the parent was locked; whoever wrote to it in between
+// changed its id.
+Status require_same_parent(const std::vector<std::unique_ptr<Image>>& above, const Image& parent,
+                           const OpenOptions& options) {
+  if (above.empty() || options.ignore_cid ||
+      above.back()->descriptor().parent_cid() == parent.descriptor().cid())
+    return {};
+  return Error::make(ErrorCode::kStaleParent,
+                     fmt::format("{}: was written to while it was being opened as a parent",
+                                 parent.path().native()));
+}
+
 Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
                     const Descriptor& descriptor, const OpenOptions& options) {
   if (!options.force_stale_lck)
@@ -77,6 +89,7 @@ Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system,
     RETURN_IF_ERROR(judge_link(path, text.descriptor));
     ASSIGN_OR_RETURN(auto link,
                      Image::open(path, std::move(file), std::move(text), access, context));
+    RETURN_IF_ERROR(require_same_parent(chain->images_, *link, context.options));
     chain->images_.push_back(std::move(link));
     const Image& child = *chain->images_.back();
     if (!child.descriptor().parent_cid())

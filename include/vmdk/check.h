@@ -32,18 +32,18 @@ struct CheckOptions {
   bool repair_tables = false;
   // Check the parents as well (never repaired).
   bool chain = true;
-  OpenOptions open;  // access is ignored
-  Progress progress; // bytes of tables read
+  OpenOptions open;   // access is ignored
+  Progress progress;  // bytes of tables read
 };
 
 struct CheckReport {
-  std::vector<Finding> findings;       // at most 1,000 are kept; the counts go on
-  std::vector<std::string> repairs;    // what was done, one line each
+  std::vector<Finding> findings;     // at most 1,000 are kept; the counts go on
+  std::vector<std::string> repairs;  // what was done, one line each
   std::uint64_t damage_count = 0;
   std::uint64_t leak_count = 0;
   std::uint64_t allocated_grains = 0;
   std::uint64_t total_grains = 0;
-  std::uint64_t unused_bytes = 0;      // space in sparse files that no grain uses
+  std::uint64_t unused_bytes = 0;  // space in sparse files that no grain uses
 
   // 0 clean, 2 damage, 3 leaks, an unclean mark or an interrupted commit.
   int exit_code() const noexcept;

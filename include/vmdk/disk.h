@@ -50,12 +50,12 @@ struct OpenOptions {
 
 // What `vmdkctl info` and `vmdkfuse -v` say.
 struct ExtentInfo {
-  std::string access;          // RW, RDONLY, NOACCESS
-  std::string type;            // FLAT, SPARSE, ZERO, VMFS
-  std::string file;            // path; empty for ZERO
-  std::uint64_t length = 0;    // bytes of the disk
-  std::uint64_t file_offset = 0;  // bytes; flat kinds only
-  std::uint64_t grain_size = 0;   // bytes; 0 for kinds without grains
+  std::string access;                // RW, RDONLY, NOACCESS
+  std::string type;                  // FLAT, SPARSE, ZERO, VMFS
+  std::string file;                  // path; empty for ZERO
+  std::uint64_t length = 0;          // bytes of the disk
+  std::uint64_t file_offset = 0;     // bytes; flat kinds only
+  std::uint64_t grain_size = 0;      // bytes; 0 for kinds without grains
   std::uint32_t header_version = 0;  // sparse kinds only
   bool zeroed_grains = false;        // entry value 1 means a grain of zeros
   bool unclean = false;              // its header carries the mark of an unfinished session
@@ -110,9 +110,10 @@ class Disk {
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;
 
-  std::uint64_t capacity() const noexcept;    // bytes, a multiple of 512
+  std::uint64_t capacity() const noexcept;  // bytes, a multiple of 512
   bool writable() const noexcept;
-  std::uint64_t grain_size() const noexcept;  // bytes: of the image's first sparse extent, else 4096
+  std::uint64_t grain_size()
+      const noexcept;  // bytes: of the image's first sparse extent, else 4096
   // Bytes the chain occupies on the host, at most capacity().
   std::uint64_t allocated() const noexcept;
   // The image file's time of change, permission bits; as when it was opened.

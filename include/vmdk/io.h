@@ -23,9 +23,9 @@ enum class Access { kReadOnly, kReadWrite };
 // Who else may use a file while we do; expressed in the byte-range locks that QEMU uses, so that
 // both programs respect each other (docs/format.md, "Locks").
 enum class LockMode {
-  kRead,             // others may read, nobody may write
-  kReadBesideWriter, // others may do anything (`--share`)
-  kWrite,            // others may do nothing
+  kRead,              // others may read, nobody may write
+  kReadBesideWriter,  // others may do anything (`--share`)
+  kWrite,             // others may do nothing
 };
 
 // Names a file whatever path led to it.

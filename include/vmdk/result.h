@@ -31,9 +31,12 @@ class [[nodiscard]] Error {
   static Error make(ErrorCode code, std::string message);
 
   ErrorCode code() const noexcept { return code_; }
+
   // What a system call would answer for this error; never 0.
   int errno_value() const noexcept { return errno_; }
+
   const std::string& message() const noexcept { return message_; }
+
   const std::string& hint() const noexcept { return hint_; }
 
   // Puts "context: " before the message.
@@ -57,6 +60,7 @@ template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
+
   Result(Error error) : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}  // NOLINT
 };
 

@@ -23,17 +23,26 @@ template <class Space>
 class Offset {
  public:
   constexpr Offset() noexcept = default;
+
   constexpr explicit Offset(std::uint64_t bytes) noexcept : bytes_(bytes) {}
 
   constexpr std::uint64_t bytes() const noexcept { return bytes_; }
 
-  constexpr Offset operator+(std::uint64_t length) const noexcept { return Offset(bytes_ + length); }
-  constexpr Offset operator-(std::uint64_t length) const noexcept { return Offset(bytes_ - length); }
+  constexpr Offset operator+(std::uint64_t length) const noexcept {
+    return Offset(bytes_ + length);
+  }
+
+  constexpr Offset operator-(std::uint64_t length) const noexcept {
+    return Offset(bytes_ - length);
+  }
+
   constexpr std::uint64_t operator-(Offset other) const noexcept { return bytes_ - other.bytes_; }
+
   constexpr Offset& operator+=(std::uint64_t length) noexcept {
     bytes_ += length;
     return *this;
   }
+
   constexpr auto operator<=>(const Offset&) const noexcept = default;
 
  private:
@@ -48,6 +57,7 @@ using FileOffset = Offset<struct FileSpace>;      // in a file of the host
 class Sectors {
  public:
   constexpr Sectors() noexcept = default;
+
   constexpr explicit Sectors(std::uint64_t count) noexcept : count_(count) {}
 
   constexpr std::uint64_t count() const noexcept { return count_; }

@@ -77,9 +77,8 @@ inline std::span<const std::byte> bytes_of(std::string_view text) noexcept {
 }
 
 inline bool all_zero(std::span<const std::byte> bytes) noexcept {
-  return bytes.empty() ||
-         (bytes[0] == std::byte{0} &&
-          std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace vmdk

@@ -21,7 +21,9 @@ constexpr std::optional<std::uint64_t> checked_mul(std::uint64_t a, std::uint64_
   return product;
 }
 
-constexpr bool is_power_of_two(std::uint64_t value) noexcept { return std::has_single_bit(value); }
+constexpr bool is_power_of_two(std::uint64_t value) noexcept {
+  return std::has_single_bit(value);
+}
 
 // Requires: unit > 0.
 constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t unit) noexcept {

@@ -1,7 +1,5 @@
 #include "base/text.h"
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -10,6 +8,8 @@
 #include <vector>
 
 #include <fmt/format.h>
+
+#include <vmdk/units.h>
 
 #include "base/checked_math.h"
 

@@ -1,12 +1,12 @@
 // What both programs need to read their command lines.
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include <vmdk/result.h>
 
 namespace vmdk {
 

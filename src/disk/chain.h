@@ -1,17 +1,17 @@
 // The links of a disk, topmost first: opening them, reading through them.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "disk/image.h"
 

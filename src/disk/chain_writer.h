@@ -1,12 +1,12 @@
 // Writing to the top link: in place, or copy-on-write into new grains.
 #pragma once
 
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "disk/chain.h"
 #include "disk/image.h"

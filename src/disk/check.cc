@@ -1,11 +1,11 @@
-#include <vmdk/check.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/check.h>
 
 #include "base/bytes.h"
 #include "disk/chain.h"

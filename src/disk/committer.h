@@ -1,15 +1,15 @@
 // When an image commits: on demand, after a while, at the end; one commit at a time.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 #include "disk/image.h"
 #include "disk/poison.h"

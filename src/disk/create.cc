@@ -1,12 +1,12 @@
 // New images: everything is worked out and refused before the first file is made; then the extent
 // files, then the image that names them, each durable before the next step, the directory last.
-#include <vmdk/create.h>
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
 #include <utility>
+
+#include <vmdk/create.h>
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "disk/create_plan.h"

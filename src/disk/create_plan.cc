@@ -1,7 +1,5 @@
 #include "disk/create_plan.h"
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -11,6 +9,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/units.h>
 
 #include "base/checked_math.h"
 #include "base/text.h"

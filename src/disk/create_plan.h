@@ -1,17 +1,17 @@
 // What create_image() is going to make, worked out and judged before the first file exists.
 #pragma once
 
-#include <vmdk/create.h>
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <vmdk/create.h>
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
 
 #include "format/sparse_header.h"
 

@@ -1,10 +1,10 @@
-#include <vmdk/disk.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/disk.h>
 
 #include "disk/chain.h"
 #include "disk/chain_writer.h"

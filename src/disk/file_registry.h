@@ -1,12 +1,12 @@
 // The files of a chain, each opened once and locked.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include <vmdk/disk.h>
 #include <vmdk/io.h>
 #include <vmdk/result.h>
-
-#include <memory>
-#include <vector>
 
 #include "extent/open_file.h"
 

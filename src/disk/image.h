@@ -1,11 +1,6 @@
 // One link of a chain: a descriptor and its extents.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -14,6 +9,11 @@
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "disk/file_registry.h"
 #include "disk/image_text.h"

@@ -1,12 +1,12 @@
 // What the top file of an image says: its descriptor, from a file of its own or embedded.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include <vmdk/io.h>
 #include <vmdk/result.h>
 #include <vmdk/units.h>
-
-#include <cstdint>
-#include <optional>
 
 #include "format/descriptor.h"
 #include "format/sparse_header.h"

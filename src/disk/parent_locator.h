@@ -1,15 +1,15 @@
 // Finding the parent of an image.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-
 #include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
 
 #include "disk/image_text.h"
 #include "disk/path_policy.h"

@@ -1,13 +1,13 @@
 // Which files an image may name.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
 
 namespace vmdk {
 

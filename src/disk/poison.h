@@ -1,12 +1,12 @@
 // The failure after which a disk takes no more writes.
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <atomic>
 #include <mutex>
 #include <optional>
 #include <utility>
+
+#include <vmdk/result.h>
 
 namespace vmdk {
 

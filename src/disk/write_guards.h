@@ -1,11 +1,11 @@
 // What speaks against writing to an image, found in its folder.
 #pragma once
 
+#include <filesystem>
+
 #include <vmdk/disk.h>
 #include <vmdk/io.h>
 #include <vmdk/result.h>
-
-#include <filesystem>
 
 #include "disk/image_text.h"
 

@@ -1,13 +1,13 @@
 // A claim on whole grains and the space for them: filled once, then published.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstdint>
 #include <optional>
 #include <span>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "extent/grain_allocator.h"
 #include "extent/grain_tables.h"

@@ -2,16 +2,16 @@
 // out places for new ones; reading, splitting and copy-on-write live in src/disk.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "extent/allocation.h"
 #include "extent/open_file.h"
@@ -72,11 +72,13 @@ class Extent {
 
   // The longest run at `at`, at most `max_length` (> 0) bytes.
   virtual Result<Run> lookup(ExtentOffset at, std::uint64_t max_length) = 0;
+
   // The same for whoever looks for holes rather than bytes: space that the host never allocated
   // counts as zeros too. May ask the file system.
   virtual Result<Run> describe(ExtentOffset at, std::uint64_t max_length) {
     return lookup(at, max_length);
   }
+
   // Reads bytes that lookup() named.
   virtual Status read(FileOffset where, std::span<std::byte> into) const = 0;
 

@@ -1,15 +1,15 @@
 // Where new grains go in the file of a sparse extent.
 #pragma once
 
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <vector>
+
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "extent/open_file.h"
 #include "extent/request_epochs.h"

@@ -1,12 +1,12 @@
 // Where the grain tables of a hosted sparse extent are: its grain directories, read and judged.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include <vmdk/io.h>
 #include <vmdk/result.h>
 #include <vmdk/units.h>
-
-#include <cstdint>
-#include <vector>
 
 #include "format/sparse_header.h"
 

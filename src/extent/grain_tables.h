@@ -2,10 +2,6 @@
 // and copied out for a commit.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -14,6 +10,10 @@
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "extent/grain_directory.h"
 #include "extent/grain_entry.h"

@@ -1,14 +1,14 @@
 // A file of an image, opened once in this process, and whether it has writes that no sync covered.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
+
+#include <vmdk/io.h>
 
 namespace vmdk {
 

@@ -1,10 +1,10 @@
 // A hosted sparse extent ("KDMV"), read and written.
 #pragma once
 
-#include <vmdk/progress.h>
-
 #include <atomic>
 #include <memory>
+
+#include <vmdk/progress.h>
 
 #include "extent/extent.h"
 #include "extent/grain_allocator.h"

@@ -1,13 +1,13 @@
 // One pass over all grain tables of a sparse extent: are they sound, and what space is in use?
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/progress.h>
-#include <vmdk/result.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/progress.h>
+#include <vmdk/result.h>
 
 #include "extent/grain_directory.h"
 #include "format/sparse_header.h"

@@ -28,9 +28,9 @@ std::string_view to_string(ExtentType type) noexcept;
 struct ExtentLine {
   ExtentAccess access = ExtentAccess::kReadWrite;
   ExtentType type = ExtentType::kFlat;
-  Sectors length;         // > 0
-  std::string file_name;  // bytes as they stand between the quotes; empty for ZERO
-  Sectors offset;         // into the file; 0 where the line has none
+  Sectors length;               // > 0
+  std::string file_name;        // bytes as they stand between the quotes; empty for ZERO
+  Sectors offset;               // into the file; 0 where the line has none
   std::size_t line_number = 0;  // from 1
 };
 
@@ -55,13 +55,19 @@ class Descriptor {
   const std::string& text() const noexcept { return text_; }
 
   std::uint32_t version() const noexcept { return version_; }
+
   std::uint32_t cid() const noexcept { return cid_; }
+
   // nullopt: no parent (ffffffff, or no such line).
   std::optional<std::uint32_t> parent_cid() const noexcept { return parent_cid_; }
+
   // Empty: none.
   const std::string& parent_hint() const noexcept { return parent_hint_; }
+
   const std::string& create_type() const noexcept { return create_type_; }
+
   std::span<const ExtentLine> extents() const noexcept { return extents_; }
+
   // Sum of the extent lines.
   Sectors capacity() const noexcept { return capacity_; }
 

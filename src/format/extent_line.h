@@ -1,11 +1,11 @@
 // One extent line of a descriptor: ACCESS SECTORS TYPE ["NAME" [OFFSET [more]]].
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include <vmdk/result.h>
 
 #include "format/descriptor.h"
 

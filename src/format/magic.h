@@ -9,8 +9,8 @@ namespace vmdk {
 
 enum class FileKind {
   kEmpty,
-  kHostedSparse,      // "KDMV"
-  kCowd,              // "COWD"
+  kHostedSparse,  // "KDMV"
+  kCowd,          // "COWD"
   kSeSparse,
   kUnfinishedStream,  // "kdmv": a conversion that was not finished
   kChangeTracking,    // -ctk.vmdk
@@ -19,8 +19,8 @@ enum class FileKind {
   kVhdx,
   kVdi,
   kGzip,
-  kOva,               // a tar archive
-  kUnknown,           // raw data
+  kOva,      // a tar archive
+  kUnknown,  // raw data
 };
 
 // `first` is the start of the file: at most the first 4 KiB are looked at, all of them when the

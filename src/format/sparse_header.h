@@ -46,16 +46,21 @@ struct SparseHeader {
   bool has_redundant_tables() const noexcept {
     return (flags & sparse_flag::kRedundantTables) != 0;
   }
+
   // An entry of 1 means a grain of zeros.
   bool has_zeroed_grains() const noexcept {
     return version >= 2 && (flags & sparse_flag::kZeroedGrains) != 0;
   }
+
   bool is_compressed() const noexcept { return (flags & sparse_flag::kCompressed) != 0; }
 
   // Grain size and table coverage in bytes; capacity in bytes. No overflow after decoding.
   std::uint64_t grain_bytes() const noexcept { return grain_size.count() * kSectorSize; }
+
   std::uint64_t capacity_bytes() const noexcept { return capacity.count() * kSectorSize; }
+
   std::uint64_t table_coverage() const noexcept { return grain_bytes() * entries_per_table; }
+
   // Grain tables that the capacity needs.
   std::uint64_t table_count() const noexcept;
   // Sectors of one grain directory.
@@ -76,13 +81,13 @@ Status validate_against_file(const SparseHeader& header, std::uint64_t file_size
 // tables, padding to a whole grain. Fills the offsets of the returned header.
 struct SparseLayout {
   SparseHeader header;
-  std::uint64_t file_size = 0;           // bytes: overhead
+  std::uint64_t file_size = 0;              // bytes: overhead
   std::uint64_t first_redundant_table = 0;  // sector of the redundant table 0
   std::uint64_t first_table = 0;            // sector of the primary table 0
 };
 
-// Requires: a valid grain size; descriptor_sectors 0 for a member of a split image. kInvalidArgument
-// when the metadata alone, or a full extent, would pass 2^32 sectors of file.
+// Requires: a valid grain size; descriptor_sectors 0 for a member of a split image.
+// kInvalidArgument when the metadata alone, or a full extent, would pass 2^32 sectors of file.
 Result<SparseLayout> lay_out_sparse_extent(Sectors capacity, Sectors grain_size,
                                            std::uint64_t descriptor_sectors, bool zeroed_grains);
 

@@ -3,10 +3,11 @@
 
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <vmdk/disk.h>
 
 #include <atomic>
 #include <cstdint>
+
+#include <vmdk/disk.h>
 
 #include "fuse/server.h"
 

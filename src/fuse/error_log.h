@@ -1,13 +1,13 @@
 // Messages about requests that failed, without flooding the log.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
-
 #include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string_view>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

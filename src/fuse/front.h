@@ -1,12 +1,12 @@
 // What the request handlers share.
 #pragma once
 
-#include <vmdk/disk.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <utility>
+
+#include <vmdk/disk.h>
 
 #include "fuse/attributes.h"
 #include "fuse/error_log.h"

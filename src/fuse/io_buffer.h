@@ -1,14 +1,14 @@
 // Memory for the data of one request.
 #pragma once
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <span>
+
+#include <vmdk/units.h>
 
 namespace vmdkfuse {
 

@@ -1,9 +1,9 @@
 // What libfuse has to say goes where our own messages go.
 #pragma once
 
-#include <vmdk/disk.h>
-
 #include <string>
+
+#include <vmdk/disk.h>
 
 namespace vmdkfuse {
 

@@ -3,14 +3,15 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

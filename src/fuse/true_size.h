@@ -8,11 +8,12 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/result.h>
 
 #include <cstdint>
 #include <ctime>
 #include <string>
+
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

@@ -3,9 +3,9 @@
 // touched yet (no FIFO waits, no device stirs).
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <filesystem>
+
+#include <vmdk/result.h>
 
 #include "io/unique_fd.h"
 

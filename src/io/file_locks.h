@@ -7,11 +7,11 @@
 // Taking before looking makes two that come at once see each other.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstdint>
 #include <mutex>
 #include <string>
+
+#include <vmdk/io.h>
 
 namespace vmdk {
 

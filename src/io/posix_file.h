@@ -2,14 +2,14 @@
 // of threads may be inside at once; the file position of the descriptor means nothing.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+
+#include <vmdk/io.h>
 
 #include "io/file_locks.h"
 #include "io/unique_fd.h"

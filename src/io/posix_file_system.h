@@ -1,12 +1,12 @@
 // The file system of the host.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <vmdk/io.h>
 
 namespace vmdk {
 

@@ -6,13 +6,14 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/result.h>
 
 #include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <vmdk/result.h>
 
 #include "io/unique_fd.h"
 

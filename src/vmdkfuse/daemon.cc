@@ -1,7 +1,6 @@
 #include "vmdkfuse/daemon.h"
 
 #include <unistd.h>
-#include <vmdk/disk.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -10,6 +9,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/disk.h>
 
 #include "base/text.h"
 #include "fuse/server.h"

@@ -1,9 +1,9 @@
 // Whether FUSE can be used here, and what to do where it cannot.
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <string>
+
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

@@ -1,13 +1,13 @@
 // Where messages go: stderr until the mount is ready, then syslog or a file.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
-
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

@@ -1,9 +1,9 @@
 // The place where the disk is to appear.
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <string>
+
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -12,6 +10,9 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 #include "vmdkfuse/log.h"
 

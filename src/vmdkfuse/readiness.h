@@ -2,11 +2,11 @@
 // socket, a file with our process id.
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include <vmdk/result.h>
 
 namespace vmdkfuse {
 

@@ -7,13 +7,14 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
 
 #include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 #include "io/unique_fd.h"
 #include "vmdkfuse/control_socket.h"

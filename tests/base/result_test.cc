@@ -1,11 +1,11 @@
-#include <vmdk/result.h>
-
 #include <cerrno>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/result.h>
 
 namespace vmdk {
 namespace {

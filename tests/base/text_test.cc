@@ -1,13 +1,13 @@
 #include "base/text.h"
 
-#include <vmdk/units.h>
-
 #include <array>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/units.h>
 
 namespace vmdk {
 namespace {

@@ -1,9 +1,9 @@
-#include <vmdk/units.h>
-
 #include <cstdint>
 #include <type_traits>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/units.h>
 
 namespace vmdk {
 namespace {

@@ -1,9 +1,5 @@
 // Real threads on one disk. Also run with the thread sanitizer.
 
-#include <vmdk/check.h>
-#include <vmdk/create.h>
-#include <vmdk/disk.h>
-
 #include <barrier>
 #include <memory>
 #include <mutex>
@@ -12,6 +8,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
+#include <vmdk/create.h>
+#include <vmdk/disk.h>
 
 #include "concurrency/storm.h"
 #include "support/image_builder.h"
@@ -23,6 +23,12 @@ namespace {
 
 constexpr char kImage[] = "/vm/disk.vmdk";
 constexpr std::uint64_t kGrain = 4 * kKiB;
+// The thread sanitizer makes everything some fifteen times slower.
+#ifdef __SANITIZE_THREAD__
+constexpr unsigned kSlowness = 4;
+#else
+constexpr unsigned kSlowness = 1;
+#endif
 // Versions in parents; writers use small ones.
 constexpr std::uint64_t kParentVersion = std::uint64_t{1} << 40U;
 
@@ -154,7 +160,7 @@ TEST_F(ConcurrencyTest, StormOnOneTable) {
   ASSERT_NO_FATAL_FAILURE(make_image(2 * kMiB));
   ASSERT_NO_FATAL_FAILURE(open(options_with(256 * kMiB, std::chrono::milliseconds(1))));
   std::vector<std::uint64_t> versions;
-  const StormPlan plan{.kept = kMiB, .hot = 128 * kKiB, .operations = 40000, .seed = 1};
+  const StormPlan plan{.kept = kMiB, .hot = 128 * kKiB, .operations = 40000 / kSlowness, .seed = 1};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
   expect_versions(versions, 0);
@@ -165,7 +171,8 @@ TEST_F(ConcurrencyTest, StormOnManyTablesWithTheSmallestCache) {
   ASSERT_NO_FATAL_FAILURE(make_image(128 * kMiB));
   ASSERT_NO_FATAL_FAILURE(open(options_with(0, std::chrono::milliseconds(1))));
   std::vector<std::uint64_t> versions;
-  const StormPlan plan{.kept = 64 * kMiB, .hot = 64 * kKiB, .operations = 8000, .seed = 2};
+  const StormPlan plan{
+      .kept = 64 * kMiB, .hot = 64 * kKiB, .operations = 8000 / kSlowness, .seed = 2};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
   expect_versions(versions, 0);
@@ -175,7 +182,8 @@ TEST_F(ConcurrencyTest, StormOverAParentWithTheSmallestCache) {
   ASSERT_NO_FATAL_FAILURE(make_child(64 * kMiB));
   ASSERT_NO_FATAL_FAILURE(open(options_with(0, std::chrono::milliseconds(1))));
   std::vector<std::uint64_t> versions;
-  const StormPlan plan{.kept = 32 * kMiB, .hot = 64 * kKiB, .operations = 8000, .seed = 3};
+  const StormPlan plan{
+      .kept = 32 * kMiB, .hot = 64 * kKiB, .operations = 8000 / kSlowness, .seed = 3};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
   expect_versions(versions, kParentVersion);
@@ -193,7 +201,7 @@ TEST_F(ConcurrencyTest, FreedGrainsNeverShowForeignBytes) {
                        .discarders = 2,
                        .kept = kGrain,
                        .hot = 64 * kKiB,
-                       .operations = 60000,
+                       .operations = 60000 / kSlowness,
                        .seed = 4};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
@@ -208,7 +216,8 @@ TEST_F(ConcurrencyTest, StormOverManyExtents) {
   ASSERT_OK(build_split_sparse(files_, kImage, parts));
   ASSERT_NO_FATAL_FAILURE(open(options_with(0, std::chrono::milliseconds(1))));
   std::vector<std::uint64_t> versions;
-  const StormPlan plan{.kept = 24 * kMiB, .hot = 64 * kKiB, .operations = 8000, .seed = 5};
+  const StormPlan plan{
+      .kept = 24 * kMiB, .hot = 64 * kKiB, .operations = 8000 / kSlowness, .seed = 5};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
   expect_versions(versions, 0);

@@ -1,7 +1,5 @@
 #include "concurrency/storm.h"
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -11,6 +9,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 

@@ -1,8 +1,6 @@
 // Threads that write, read, discard and flush one disk at once, and content that shows mistakes.
 #pragma once
 
-#include <vmdk/disk.h>
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +8,8 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
 
 namespace vmdk::test {
 

@@ -1,12 +1,12 @@
 // Builds a chain link by link and works on each while it is the top.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <string>
+
+#include <vmdk/io.h>
 
 #include "shapes.h"
 

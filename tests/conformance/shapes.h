@@ -1,15 +1,15 @@
 // The kinds of images that the conformance tests go through.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-#include <vmdk/units.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <ostream>
 #include <string>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+#include <vmdk/units.h>
 
 namespace vmdk::test {
 

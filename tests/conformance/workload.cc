@@ -1,13 +1,13 @@
 #include "workload.h"
 
-#include <vmdk/check.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
 #include <utility>
+
+#include <vmdk/check.h>
 
 #include "base/bytes.h"
 #include "support/matchers.h"

@@ -1,10 +1,6 @@
 // A chain of images, and random operations on its top that are compared with a model.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/units.h>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +9,10 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/units.h>
 
 #include "shapes.h"
 #include "support/boundary_random.h"

@@ -2,13 +2,13 @@
 // it.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
+
+#include <vmdk/io.h>
 
 namespace vmdk::test {
 

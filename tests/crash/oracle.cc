@@ -1,13 +1,13 @@
 #include "crash/oracle.h"
 
-#include <vmdk/check.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+
+#include <vmdk/check.h>
 
 namespace vmdk::test {
 namespace {

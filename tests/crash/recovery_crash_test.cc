@@ -1,12 +1,12 @@
 // Crashes while an earlier crash is mended, and crashes of long random workloads.
 
-#include <vmdk/check.h>
-
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
 
 #include "crash/oracle.h"
 #include "crash/workload.h"

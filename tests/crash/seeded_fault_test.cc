@@ -1,7 +1,5 @@
 // The crash tests have teeth: an engine that writes in a wrong way is caught.
 
-#include <vmdk/units.h>
-
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -10,6 +8,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "crash/meddling_file_system.h"

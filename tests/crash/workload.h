@@ -1,16 +1,16 @@
 // What the crash tests do to a disk, and the record of it.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/io.h>
-#include <vmdk/result.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
 
 #include "support/crash_file_system.h"
 #include "support/memory_file_system.h"

@@ -1,9 +1,9 @@
 // check_image(): what it finds, what it mends, what it leaves alone.
-#include <vmdk/check.h>
-
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
 
 #include "disk_fixture.h"
 

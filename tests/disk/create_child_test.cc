@@ -1,8 +1,4 @@
 // create_image() over a parent, on a file system in memory.
-#include <vmdk/create.h>
-#include <vmdk/disk.h>
-#include <vmdk/units.h>
-
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +12,10 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <vmdk/create.h>
+#include <vmdk/disk.h>
+#include <vmdk/units.h>
 
 #include "disk/image_text.h"
 #include "support/matchers.h"

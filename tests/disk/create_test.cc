@@ -1,7 +1,4 @@
 // create_image() on a file system in memory: what it makes, what it refuses, what it leaves behind.
-#include <vmdk/create.h>
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
@@ -20,6 +17,9 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <vmdk/create.h>
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "format/descriptor.h"

@@ -1,10 +1,6 @@
 // A file system in memory, and short forms for opening disks in it.
 #pragma once
 
-#include <vmdk/check.h>
-#include <vmdk/disk.h>
-#include <vmdk/units.h>
-
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -17,6 +13,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
+#include <vmdk/disk.h>
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "support/counting_file_system.h"

@@ -1,7 +1,4 @@
 // Real images through the whole engine.
-#include <vmdk/check.h>
-#include <vmdk/disk.h>
-
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +8,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
+#include <vmdk/disk.h>
 
 #include "base/bytes.h"
 #include "io/posix_file_system.h"

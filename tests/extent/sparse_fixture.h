@@ -1,9 +1,6 @@
 // A sparse extent file in memory, and what opens it layer by layer.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/units.h>
-
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -14,6 +11,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/io.h>
+#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "base/checked_math.h"

@@ -1,13 +1,13 @@
 // A disk below which calls fail, and what it must show all the same.
 #pragma once
 
-#include <vmdk/disk.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <vmdk/disk.h>
 
 #include "crash/workload.h"
 #include "support/faulty_file_system.h"

@@ -1,7 +1,4 @@
 // QEMU's opinion of the images that create_image() makes, and its own images beside ours.
-#include <vmdk/create.h>
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +14,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include <vmdk/create.h>
+#include <vmdk/units.h>
 
 #include "format/descriptor.h"
 #include "io/posix_file_system.h"

@@ -1,7 +1,4 @@
 // The built vmdkctl as a user meets it: words, messages, exit statuses, JSON.
-#include <vmdk/disk.h>
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -21,6 +18,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include <vmdk/disk.h>
+#include <vmdk/units.h>
 
 #include "io/posix_file_system.h"
 #include "support/command.h"

@@ -1,13 +1,13 @@
 // A folder of its own for each test, gone with everything in it when the test ends.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
 
 namespace vmdk {
 

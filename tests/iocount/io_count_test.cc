@@ -1,8 +1,6 @@
 // What requests cost in calls and bytes below the engine. The numbers are promises, not habits.
 
 #include <malloc.h>
-#include <vmdk/create.h>
-#include <vmdk/disk.h>
 
 #include <atomic>
 #include <chrono>
@@ -12,6 +10,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/create.h>
+#include <vmdk/disk.h>
 
 #include "support/counting_file_system.h"
 #include "support/file_helpers.h"

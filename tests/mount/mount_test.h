@@ -3,8 +3,6 @@
 #pragma once
 
 #include <sys/types.h>
-#include <vmdk/create.h>
-#include <vmdk/units.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +11,9 @@
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/create.h>
+#include <vmdk/units.h>
 
 #include "support/command.h"
 #include "support/temp_dir.h"

@@ -1,8 +1,6 @@
 // Random offsets, lengths and contents that look for trouble at edges.
 #pragma once
 
-#include <vmdk/units.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -10,6 +8,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <vmdk/units.h>
 
 namespace vmdk::test {
 

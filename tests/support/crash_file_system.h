@@ -1,8 +1,6 @@
 // Records what is written to files in memory and shows every state that a power cut may leave.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -13,6 +11,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
 
 #include "support/memory_file_system.h"
 

@@ -1,13 +1,13 @@
 #include "support/crash_state_builder.h"
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <set>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/units.h>
 
 namespace vmdk::test {
 namespace {

@@ -1,14 +1,14 @@
 // Short forms of what every test does with a File.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
 
 #include "base/bytes.h"
 

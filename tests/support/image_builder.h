@@ -1,9 +1,6 @@
 // Builds images byte by byte: sound ones, odd ones and hostile ones.
 #pragma once
 
-#include <vmdk/io.h>
-#include <vmdk/units.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -14,6 +11,9 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/units.h>
 
 #include "format/descriptor.h"
 #include "format/sparse_header.h"

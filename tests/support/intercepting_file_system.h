@@ -2,13 +2,13 @@
 // the derived class was asked.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <vmdk/io.h>
 
 #include "support/file_operation.h"
 

@@ -1,14 +1,14 @@
 // GoogleTest words for Result and Status: ASSERT_OK, EXPECT_THAT(…, IsError(…)).
 #pragma once
 
-#include <vmdk/result.h>
-
 #include <ostream>
 #include <string>
 #include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <vmdk/result.h>
 
 namespace vmdk {
 

@@ -1,8 +1,6 @@
 // A file system in memory, for tests: fast, sparse, thread-safe, with locks, holes and copies.
 #pragma once
 
-#include <vmdk/io.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -14,6 +12,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/io.h>
 
 #include "support/sparse_bytes.h"
 

@@ -1,11 +1,11 @@
 #include "support/reference_disk.h"
 
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
+
+#include <vmdk/units.h>
 
 namespace vmdk::test {
 namespace {

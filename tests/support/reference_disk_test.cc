@@ -1,8 +1,8 @@
 #include "support/reference_disk.h"
 
-#include <vmdk/units.h>
-
 #include <gtest/gtest.h>
+
+#include <vmdk/units.h>
 
 #include "support/file_helpers.h"
 #include "support/matchers.h"

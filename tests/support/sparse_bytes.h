@@ -1,8 +1,6 @@
 // The content of a file in memory: sparse, and cheap to copy.
 #pragma once
 
-#include <vmdk/units.h>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+
+#include <vmdk/units.h>
 
 namespace vmdk::test {
 

@@ -1,8 +1,8 @@
-#include <vmdk/check.h>
-
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/check.h>
 
 #include "base/text.h"
 #include "io/posix_file_system.h"

@@ -1,11 +1,11 @@
-#include <vmdk/create.h>
-
 #include <algorithm>
 #include <array>
 #include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/create.h>
 
 #include "base/text.h"
 #include "io/posix_file_system.h"

@@ -1,6 +1,3 @@
-#include <vmdk/disk.h>
-#include <vmdk/units.h>
-
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -8,6 +5,9 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/disk.h>
+#include <vmdk/units.h>
 
 #include "base/text.h"
 #include "io/posix_file_system.h"

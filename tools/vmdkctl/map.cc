@@ -1,9 +1,9 @@
-#include <vmdk/disk.h>
-
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include <vmdk/disk.h>
 
 #include "io/posix_file_system.h"
 #include "vmdkctl/output.h"

@@ -2,9 +2,6 @@
 // so that they cannot disagree.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
-
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -12,6 +9,9 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 namespace vmdkctl {
 

@@ -1,14 +1,14 @@
 // What the verbs print: messages for people, JSON for programs.
 #pragma once
 
-#include <vmdk/disk.h>
-#include <vmdk/result.h>
-
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <vmdk/disk.h>
+#include <vmdk/result.h>
 
 namespace vmdkctl {
 

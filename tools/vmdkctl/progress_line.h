@@ -2,11 +2,11 @@
 // line for every tenth. All on stderr.
 #pragma once
 
-#include <vmdk/progress.h>
-
 #include <chrono>
 #include <cstdint>
 #include <string>
+
+#include <vmdk/progress.h>
 
 namespace vmdkctl {
 

@@ -1,8 +1,10 @@
 // Real threads on one disk. Also run with the thread sanitizer.
 
+#include <atomic>
 #include <barrier>
+#include <chrono>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +17,7 @@
 
 #include "concurrency/storm.h"
 #include "support/image_builder.h"
+#include "support/intercepting_file_system.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
 
@@ -38,6 +41,23 @@ OpenOptions options_with(std::uint64_t table_cache, std::chrono::milliseconds co
   options.commit_interval = commit_interval;
   return options;
 }
+
+// Holds some calls up, so that there is time between a lookup and the I/O it leads to.
+class SlowFileSystem : public InterceptingFileSystem {
+ public:
+  using InterceptingFileSystem::InterceptingFileSystem;
+
+ protected:
+  std::optional<Fault> intercept(const FileOperation& operation) override {
+    const bool moves_data = operation.kind == OpKind::kRead || operation.kind == OpKind::kWrite;
+    if (moves_data && calls_.fetch_add(1) % 8 == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+    return std::nullopt;
+  }
+
+ private:
+  std::atomic<std::uint64_t> calls_{0};
+};
 
 class ConcurrencyTest : public ::testing::Test {
  protected:
@@ -102,6 +122,7 @@ class ConcurrencyTest : public ::testing::Test {
   }
 
   MemoryFileSystem files_;
+  SlowFileSystem slow_{files_};
   std::unique_ptr<Disk> disk_;
 };
 
@@ -193,7 +214,8 @@ TEST_F(ConcurrencyTest, StormOverAParentWithTheSmallestCache) {
 // again at once; whoever reads must never see what another grain had there.
 TEST_F(ConcurrencyTest, FreedGrainsNeverShowForeignBytes) {
   ASSERT_NO_FATAL_FAILURE(make_image(2 * kMiB));
-  ASSERT_NO_FATAL_FAILURE(open(options_with(256 * kMiB, std::chrono::milliseconds(1))));
+  ASSERT_OK_AND_ASSIGN(
+      disk_, Disk::open(slow_, kImage, options_with(256 * kMiB, std::chrono::milliseconds(1))));
   std::vector<std::uint64_t> versions;
   const StormPlan plan{.writers = 2,
                        .readers = 3,
@@ -201,7 +223,7 @@ TEST_F(ConcurrencyTest, FreedGrainsNeverShowForeignBytes) {
                        .discarders = 2,
                        .kept = kGrain,
                        .hot = 64 * kKiB,
-                       .operations = 60000 / kSlowness,
+                       .operations = 24000 / kSlowness,
                        .seed = 4};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());

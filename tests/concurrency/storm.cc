@@ -69,13 +69,22 @@ class Storm {
     return {first, std::min(1 + random() % kLongest, limit / kSectorSize - first)};
   }
 
+  // Mostly: only requests for whole grains take space that discards have freed.
+  static Range whole_grains(Range range) {
+    constexpr std::uint64_t kSectorsOfGrain = 8;
+    if (range.first % 4 == 0 || range.count < kSectorsOfGrain)
+      return range;
+    return {range.first / kSectorsOfGrain * kSectorsOfGrain,
+            range.count / kSectorsOfGrain * kSectorsOfGrain};
+  }
+
   void write(unsigned writer) {
     std::mt19937_64 random(plan_.seed * 1000 + writer);
     for (std::uint64_t i = 1; i <= plan_.operations && !done_.load(); ++i) {
       if (random() % 2 == 0 || plan_.kept == disk_.capacity())
         write_kept(pick(random, 0, plan_.kept, plan_.hot), writer, i);
       else
-        write_shared(pick(random, plan_.kept, disk_.capacity(), plan_.hot), i);
+        write_shared(whole_grains(pick(random, plan_.kept, disk_.capacity(), plan_.hot)), i);
     }
   }
 

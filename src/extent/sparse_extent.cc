@@ -15,6 +15,9 @@
 namespace vmdk {
 namespace {
 
+// Grains by which the file grows ahead of its use.
+constexpr std::uint64_t kGrowthAhead = 16;
+
 Error refused(const File& file, std::string_view why) {
   return Error::make(ErrorCode::kCorrupt,
                      fmt::format("{}: not opened for writing: {}", file.name(), why));
@@ -89,7 +92,8 @@ class SparseExtent::Commit : public ExtentCommit {
   }
 
  private:
-  // Gives the space back to the host. What cannot be punched is still reused later.
+  // Gives the space back to the host. What cannot be punched is still reused later. Nothing depends
+  // on it being durable, so the file does not count as unsynced for it.
   void punch_freed() {
     const std::uint64_t grain = extent_.header_.grain_bytes();
     std::sort(freed_.begin(), freed_.end());
@@ -98,7 +102,7 @@ class SparseExtent::Commit : public ExtentCommit {
       std::uint64_t end = begin + grain;
       while (++i < freed_.size() && freed_[i] * kSectorSize == end)
         end += grain;
-      if (!extent_.file_.punch_hole(FileOffset(begin), end - begin))
+      if (!extent_.file_.file().punch_hole(FileOffset(begin), end - begin))
         return;
     }
   }
@@ -292,11 +296,13 @@ Status SparseExtent::clear_mark() {
   return {};
 }
 
+// Somewhat further than asked, so that a run of small commits does not change the length each time;
+// what is not used is cut when the image is closed.
 Status SparseExtent::grow_to(std::uint64_t end) {
   ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
   if (size >= end)
     return {};
-  Status grown = file_.grow(end);
+  Status grown = file_.grow(end + kGrowthAhead * header_.grain_bytes());
   if (grown || grown.error().errno_value() != EOPNOTSUPP)
     return grown;
   return allocator_.extend_file(file_);

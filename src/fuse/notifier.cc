@@ -1,8 +1,14 @@
 #include "fuse/notifier.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace vmdkfuse {
+namespace {
+
+constexpr std::chrono::milliseconds kBlocksPause{250};
+
+}  // namespace
 
 Notifier::~Notifier() {
   stop();
@@ -35,6 +41,16 @@ void Notifier::refresh_attributes() noexcept {
   request(&Notifier::want_refresh_);
 }
 
+void Notifier::refresh_blocks() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (blocks_due_)
+      return;
+    blocks_due_ = std::max(Clock::now(), blocks_done_ + kBlocksPause);
+  }
+  work_.notify_all();
+}
+
 void Notifier::restore_size() noexcept {
   // The attributes first: a writer that runs past the end asks for them at its next write.
   request(&Notifier::want_refresh_);
@@ -59,7 +75,7 @@ bool Notifier::wait_until_idle(std::chrono::milliseconds limit) {
 }
 
 bool Notifier::has_job() const noexcept {
-  return want_refresh_ || want_restore_ || want_forget_ || !tasks_.empty();
+  return want_blocks_ || want_refresh_ || want_restore_ || want_forget_ || !tasks_.empty();
 }
 
 void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
@@ -71,6 +87,8 @@ void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
     job = &jobs_.restore_size;
   else if (std::exchange(want_forget_, false))
     job = &jobs_.forget_error;
+  else if (std::exchange(want_blocks_, false))
+    job = &jobs_.refresh_blocks;
   running_ = true;
   lock.unlock();
   for (const auto& task : tasks)
@@ -89,7 +107,19 @@ void Notifier::run() {
     if (has_job())
       take_one_job(lock);
     else
-      work_.wait(lock);
+      wait_for_work(lock);
+  }
+}
+
+void Notifier::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  if (!blocks_due_) {
+    work_.wait(lock);
+  } else if (Clock::now() < *blocks_due_) {
+    work_.wait_until(lock, *blocks_due_);
+  } else {
+    blocks_due_.reset();
+    blocks_done_ = Clock::now();
+    want_blocks_ = true;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -16,6 +17,7 @@ class Notifier {
  public:
   struct Jobs {
     std::function<void()> refresh_attributes;  // makes the kernel forget them
+    std::function<void()> refresh_blocks;      // the same, when the space in use has changed
     std::function<void()> restore_size;        // makes the file show its true size
     std::function<void()> forget_error;        // takes an error that nobody will ask for
   };
@@ -32,6 +34,9 @@ class Notifier {
   void stop();
 
   void refresh_attributes() noexcept;
+  // At once, or a moment later when the last time was a moment ago: commits may come thick, and
+  // after each refreshment the kernel asks for the attributes before it takes another write.
+  void refresh_blocks() noexcept;
   void restore_size() noexcept;
   void forget_error() noexcept;
   // Runs `task`, whatever it is, once; before stop() returns at the latest. Throws bad_alloc.
@@ -41,7 +46,10 @@ class Notifier {
   bool wait_until_idle(std::chrono::milliseconds limit);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void run();
+  void wait_for_work(std::unique_lock<std::mutex>& lock);
   void request(bool Notifier::*wish) noexcept;
   void take_one_job(std::unique_lock<std::mutex>& lock);
   bool has_job() const noexcept;
@@ -54,6 +62,9 @@ class Notifier {
   std::condition_variable work_;
   std::condition_variable idle_;
   // guarded by mutex_
+  std::optional<Clock::time_point> blocks_due_;
+  Clock::time_point blocks_done_{};
+  bool want_blocks_ = false;
   bool want_refresh_ = false;
   bool want_restore_ = false;
   bool want_forget_ = false;

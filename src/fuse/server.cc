@@ -128,10 +128,7 @@ Status Server::Impl::mount() {
     initialised_ = true;
     changed_.notify_all();
   };
-  front_.disk.on_commit([this] {
-    if (front_.attributes.blocks_changed())
-      front_.notifier.refresh_attributes();
-  });
+  front_.disk.on_commit([this] { front_.notifier.refresh_blocks(); });
   return {};
 }
 
@@ -220,6 +217,11 @@ void Server::Impl::forget_attributes() {
 Status Server::Impl::start() {
   front_.show_time = [this] { log_failure(show_true_time(disk_path(), device_, disk_time())); };
   front_.notifier.start({.refresh_attributes = [this] { forget_attributes(); },
+                         .refresh_blocks =
+                             [this] {
+                               if (front_.attributes.blocks_changed())
+                                 forget_attributes();
+                             },
                          .restore_size = [this] { log_failure(show_size()); },
                          .forget_error = [this] { forget_write_error(disk_path(), device_); }});
   thread_ = std::thread([this] { serve(); });

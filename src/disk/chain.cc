@@ -8,41 +8,11 @@
 #include <fmt/format.h>
 
 #include "disk/parent_locator.h"
+#include "disk/path_policy.h"
 #include "disk/write_guards.h"
 
 namespace vmdk {
 namespace {
-
-// Also of kinds that are not served: those are refused by name when the link is opened.
-bool can_show_parent(ExtentType type) noexcept {
-  return type == ExtentType::kSparse || type == ExtentType::kVmfsSparse ||
-         type == ExtentType::kSeSparse;
-}
-
-Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor) {
-  const auto refuse = [&](std::string_view why) -> Status {
-    return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
-  };
-  if (!descriptor.parent_cid()) {
-    if (!descriptor.parent_hint().empty())
-      return refuse("it names a parent disk but its parentCID says that it has none");
-    const auto uuid = descriptor.value("ddb.uuid.parent");
-    if (uuid && uuid->find_first_not_of("0-") != std::string::npos)
-      return Error::make(
-          ErrorCode::kUnsupported,
-          fmt::format("{}: a VirtualBox differencing disk, whose parent only VirtualBox's "
-                      "registry knows: this kind is not supported",
-                      path.native()));
-    return {};
-  }
-  for (const ExtentLine& line : descriptor.extents())
-    if (!can_show_parent(line.type))
-      return refuse(
-          fmt::format("line {}: a disk with a parent has an extent of type {}; only sparse "
-                      "extents can show a parent",
-                      line.line_number, to_string(line.type)));
-  return {};
-}
 
 // The locator compared the content ids before the parent was locked; whoever wrote to it in between
 // changed its id.
@@ -56,11 +26,13 @@ Status require_same_parent(const std::vector<std::unique_ptr<Image>>& above, con
                                  parent.path().native()));
 }
 
+// Locks and children stand beside the file itself, not beside a symbolic link to it.
 Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
                     const Descriptor& descriptor, const OpenOptions& options) {
+  const std::filesystem::path real = real_path(image);
   if (!options.force_stale_lck)
-    RETURN_IF_ERROR(require_no_vmware_locks(file_system, image, descriptor));
-  return options.force_children ? Status{} : require_no_children(file_system, image, descriptor);
+    RETURN_IF_ERROR(require_no_vmware_locks(file_system, real, descriptor));
+  return options.force_children ? Status{} : require_no_children(file_system, real, descriptor);
 }
 
 }  // namespace
@@ -86,9 +58,7 @@ Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system,
       return Error::make(ErrorCode::kCorrupt, fmt::format("{}: the chain has more than {} links",
                                                           image.native(), kMaxChainDepth));
     seen.push_back(file->id());
-    RETURN_IF_ERROR(judge_link(path, text.descriptor));
-    ASSIGN_OR_RETURN(auto link,
-                     Image::open(path, std::move(file), std::move(text), access, context));
+    ASSIGN_OR_RETURN(auto link, Image::open(path, std::move(file), access, context));
     RETURN_IF_ERROR(require_same_parent(chain->images_, *link, context.options));
     chain->images_.push_back(std::move(link));
     const Image& child = *chain->images_.back();

@@ -13,6 +13,8 @@ namespace {
 
 // Zeros written in one go.
 constexpr std::size_t kZeroPiece = kMiB;
+// Cleared in one go: the tables of 64 KiB grains for so much take 2 MiB of memory.
+constexpr std::uint64_t kClearPiece = 16 * kGiB;
 
 std::span<const std::byte> zeros() noexcept {
   static const std::vector<std::byte> bytes(kZeroPiece);
@@ -138,15 +140,15 @@ Result<std::span<const std::byte>> ChainWriter::edge(Image::Part& part, ExtentOf
   return std::span<const std::byte>(bytes);
 }
 
+std::uint64_t ChainWriter::first_piece(DiskOffset at, std::uint64_t length) const {
+  const Image::Part& part = chain_.top().part_at(at);
+  const std::uint64_t inside = part.offset_of(at).bytes();
+  const std::uint64_t piece_end = align_down(inside, kClearPiece) + kClearPiece;
+  return std::min({length, part.extent->size() - inside, piece_end - inside});
+}
+
 Status ChainWriter::clear(DiskOffset at, std::uint64_t length, bool frees) {
-  while (length != 0) {
-    Image::Part& part = chain_.top().part_at(at);
-    const std::uint64_t piece = std::min(length, part.end() - at.bytes());
-    RETURN_IF_ERROR(clear_part(part, at, piece, frees));
-    at += piece;
-    length -= piece;
-  }
-  return {};
+  return clear_part(chain_.top().part_at(at), at, length, frees);
 }
 
 Status ChainWriter::clear_part(Image::Part& part, DiskOffset at, std::uint64_t length, bool frees) {

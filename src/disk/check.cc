@@ -11,6 +11,7 @@
 #include "disk/chain.h"
 #include "disk/file_registry.h"
 #include "disk/image_text.h"
+#include "disk/link_rules.h"
 #include "disk/parent_locator.h"
 #include "disk/path_policy.h"
 #include "disk/write_guards.h"
@@ -53,12 +54,14 @@ class Checker {
     policy_.allow(folder_of(image));
     for (const auto& parent : open_options_.parents)
       policy_.allow(folder_of(parent));
+    for (const auto& folder : open_options_.search_dirs)
+      policy_.allow(folder);
     ParentLocator locator(file_system_, policy_, open_options_);
     const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
     ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
     ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
     if (repairs() && !open_options_.force_stale_lck)
-      RETURN_IF_ERROR(require_no_vmware_locks(file_system_, image, text.descriptor));
+      RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real_path(image), text.descriptor));
     ASSIGN_OR_RETURN(OpenFile * top, files_.adopt(std::move(file), access));
     RETURN_IF_ERROR(check_link(image, *top, text, access));
     if (repairs())
@@ -104,6 +107,8 @@ class Checker {
 
   Status check_link(const fs::path& path, OpenFile& top, const ImageText& text, Access access) {
     sparse_.clear();
+    RETURN_IF_ERROR(judge(path, text.descriptor));
+    std::vector<FileRange> ranges;
     for (const ExtentLine& line : text.descriptor.extents()) {
       if (line.type == ExtentType::kZero || line.access == ExtentAccess::kNoAccess)
         continue;
@@ -117,9 +122,28 @@ class Checker {
         }
         ASSIGN_OR_RETURN(extent, files_.adopt(std::move(*named), access));
       }
-      RETURN_IF_ERROR(line.type == ExtentType::kSparse ? check_sparse(line, *extent)
-                                                       : check_flat(line, *extent));
+      const bool sparse = line.type == ExtentType::kSparse;
+      const bool known = std::any_of(ranges.begin(), ranges.end(),
+                                     [&](const FileRange& range) { return range.file == extent; });
+      const std::uint64_t begin = line.offset.count() * kSectorSize;
+      ranges.push_back({extent, sparse ? 0 : begin,
+                        sparse ? ~std::uint64_t{0} : begin + line.length.count() * kSectorSize,
+                        line.line_number});
+      if (sparse && known)
+        continue;  // told below
+      RETURN_IF_ERROR(sparse ? check_sparse(line, *extent) : check_flat(line, *extent));
     }
+    if (const auto distinct = require_disjoint(path, std::move(ranges)); !distinct)
+      add(Severity::kDamage, path.native(), distinct.error().message());
+    return {};
+  }
+
+  // A kind that is not served cannot be checked; a descriptor that contradicts itself is damage.
+  Status judge(const fs::path& path, const Descriptor& descriptor) {
+    Status status = judge_link(path, descriptor, Access::kReadOnly);
+    if (status || status.error().code() == ErrorCode::kUnsupported)
+      return status;
+    add(Severity::kDamage, path.native(), status.error().message());
     return {};
   }
 
@@ -138,7 +162,7 @@ class Checker {
     SparseFile sparse;
     sparse.file = &file;
     const auto damaged = [&](const Error& error) -> Status {
-      if (error.code() == ErrorCode::kIo)
+      if (error.code() == ErrorCode::kIo || error.code() == ErrorCode::kUnsupported)
         return error;
       add(Severity::kDamage, file.name(), error.message());
       return {};
@@ -294,7 +318,8 @@ class Checker {
 
   // Cuts the unused end and gives the unused inside back to the host.
   Status give_back_unused(const SparseFile& sparse) {
-    if (!sparse.header.unclean || sparse.scan.unused_bytes == 0)
+    if (!sparse.header.unclean || sparse.scan.unused_bytes == 0 ||
+        sparse.directory.has_missing_tables())
       return {};
     ASSIGN_OR_RETURN(const std::uint64_t size, sparse.file->file().size());
     if (size > sparse.scan.highest_end)

@@ -1,5 +1,7 @@
 #include "disk/committer.h"
 
+#include <cerrno>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -57,11 +59,16 @@ Status Committer::commit() {
 }
 
 Status Committer::run_commit() {
-  RETURN_IF_ERROR(poison_.status());
-  ASSIGN_OR_RETURN(const bool wrote, image_.commit(poison_));
-  if (wrote && on_commit_)
-    on_commit_();
-  return {};
+  try {
+    RETURN_IF_ERROR(poison_.status());
+    ASSIGN_OR_RETURN(const bool wrote, image_.commit(poison_));
+    if (wrote && on_commit_)
+      on_commit_();
+    return {};
+  } catch (const std::bad_alloc&) {
+    // Everything is dirty as before, and the next commit may find the memory.
+    return Error::from_errno(ENOMEM, "commit");
+  }
 }
 
 void Committer::run() {

@@ -19,6 +19,8 @@ namespace vmdk {
 namespace {
 
 constexpr std::uint64_t kBlockSizeWithoutGrains = 4096;
+// Bytes that a search for data or holes looks at in one go.
+constexpr std::uint64_t kWalkStep = 64 * kGiB;
 
 OpenOptions complete(OpenOptions options) {
   if (!options.log)
@@ -97,10 +99,27 @@ class Disk::Impl {
     return length == 0 ? Status{} : top().prepare_write(at, length, poison_);
   }
 
+  // Piece by piece: a discard of the whole disk must neither fill the memory with dirty tables nor
+  // hold one epoch all the time.
   Status clear(DiskOffset at, std::uint64_t length, bool frees) {
-    RETURN_IF_ERROR(admit(at, length));
+    RETURN_IF_ERROR(admit(at, 0));
+    RETURN_IF_ERROR(require_range(at, length));
+    ChainWriter writer(*chain_);
+    while (length != 0) {
+      const std::uint64_t piece = writer.first_piece(at, length);
+      RETURN_IF_ERROR(admit(at, piece));
+      const auto inside = epochs_.enter();
+      RETURN_IF_ERROR(writer.clear(at, piece, frees));
+      at += piece;
+      length -= piece;
+    }
+    return {};
+  }
+
+  // One step of a walk over the disk, in an epoch of its own.
+  Result<MapRun> look(DiskOffset at) {
     const auto inside = epochs_.enter();
-    return ChainWriter(*chain_).clear(at, length, frees);
+    return chain_->map(0, at, std::min(capacity() - at.bytes(), kWalkStep));
   }
 
   Status close() {
@@ -205,9 +224,8 @@ Status Disk::zero(DiskOffset at, std::uint64_t length) {
 }
 
 Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from) {
-  const auto inside = impl_->epochs_.enter();
   while (from.bytes() < capacity()) {
-    ASSIGN_OR_RETURN(const MapRun run, impl_->chain_->map(0, from, capacity() - from.bytes()));
+    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from));
     if (run.kind == MapKind::kData || run.kind == MapKind::kUnreadable)
       return std::optional(from);
     from += run.length;
@@ -216,9 +234,8 @@ Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from) {
 }
 
 Result<DiskOffset> Disk::next_hole(DiskOffset from) {
-  const auto inside = impl_->epochs_.enter();
   while (from.bytes() < capacity()) {
-    ASSIGN_OR_RETURN(const MapRun run, impl_->chain_->map(0, from, capacity() - from.bytes()));
+    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from));
     if (run.kind == MapKind::kHole || run.kind == MapKind::kZero)
       return from;
     from += run.length;

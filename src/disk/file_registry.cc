@@ -25,7 +25,9 @@ Result<OpenFile*> FileRegistry::adopt(std::unique_ptr<File> file, Access access)
   for (std::size_t i = 0; i < files_.size(); ++i) {
     if (files_[i]->file().id() != file->id())
       continue;
-    if (access == Access::kReadWrite && accesses_[i] == Access::kReadOnly)
+    // Also when the writable handle would do: a parent that is changed through its child would
+    // not be what its tables in memory say.
+    if (access != accesses_[i])
       return Error::make(ErrorCode::kCorrupt,
                          fmt::format("{}: named twice in the chain, once for reading only and once "
                                      "for writing",

@@ -8,50 +8,13 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "disk/link_rules.h"
 #include "extent/fixed_extent.h"
 #include "extent/flat_extent.h"
 #include "extent/sparse_extent.h"
 
 namespace vmdk {
 namespace {
-
-constexpr std::array<std::string_view, 7> kServedTypes{"monolithicSparse",
-                                                       "monolithicFlat",
-                                                       "twoGbMaxExtentSparse",
-                                                       "twoGbMaxExtentFlat",
-                                                       "2GbMaxExtentSparse",
-                                                       "2GbMaxExtentFlat",
-                                                       "vmfs"};
-
-Error unsupported(const std::filesystem::path& path, std::string_view what) {
-  return Error::make(ErrorCode::kUnsupported,
-                     fmt::format("{}: {}: this kind is not supported", path.native(), what));
-}
-
-Status judge_text(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
-  const std::string& type = descriptor.create_type();
-  if (std::find(kServedTypes.begin(), kServedTypes.end(), type) == kServedTypes.end())
-    return unsupported(path, fmt::format("createType \"{}\"", type));
-  if (access == Access::kReadOnly)
-    return {};
-  if (descriptor.version() == 3)
-    return Error::make(
-               ErrorCode::kUnsupported,
-               fmt::format("{}: not opened for writing: it has change tracking (version 3), "
-                           "whose map we could not keep right",
-                           path.native()))
-        .with_hint("-r mounts it read-only");
-  for (const ExtentLine& line : descriptor.extents())
-    if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
-      return Error::make(
-                 ErrorCode::kUnsupported,
-                 fmt::format("{}: not opened for writing: line {} of the descriptor is a range "
-                             "that cannot be written ({} {})",
-                             path.native(), line.line_number, to_string(line.access),
-                             to_string(line.type)))
-          .with_hint("-r mounts it read-only");
-  return {};
-}
 
 bool has_grains(ExtentType type) noexcept {
   return type == ExtentType::kSparse;
@@ -63,12 +26,12 @@ Image::Image(std::filesystem::path path, OpenFile& file, ImageText text)
     : path_(std::move(path)), file_(&file), text_(std::move(text)), files_{&file} {}
 
 Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
-                                           std::unique_ptr<File> file, ImageText text,
-                                           Access access, const OpenContext& context) {
-  RETURN_IF_ERROR(judge_text(path, text.descriptor, access));
+                                           std::unique_ptr<File> file, Access access,
+                                           const OpenContext& context) {
   ASSIGN_OR_RETURN(OpenFile * top, context.files.adopt(std::move(file), access));
-  // Now that the lock keeps writers away: what they may have changed since the first look.
-  ASSIGN_OR_RETURN(text, read_image_text(top->file()));
+  // Read under the lock: nobody changes it any more.
+  ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
+  RETURN_IF_ERROR(judge_link(path, text.descriptor, access));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
     RETURN_IF_ERROR(image->add_part(line, access, context));
@@ -108,9 +71,6 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
                       path_.native(), line.line_number, to_string(line.type)));
     return open_sparse(line, *file_, writable, context);
   }
-  if (line.type != ExtentType::kFlat && line.type != ExtentType::kVmfs && !has_grains(line.type))
-    return unsupported(path_, fmt::format("line {}: an extent of type {}", line.line_number,
-                                          to_string(line.type)));
   auto file = context.policy.open(folder_of(path_), line.file_name,
                                   writable ? Access::kReadWrite : Access::kReadOnly);
   if (!file)
@@ -144,6 +104,13 @@ Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFil
 Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenFile& file,
                                                    bool writable, const OpenContext& context) {
   ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+  // A descriptor of many lines for one file would multiply the memory for its tables.
+  for (const auto& part : parts_)
+    if (part->extent->file() == &file && has_grains(part->line.type))
+      return Error::make(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: lines {} and {} name the same sparse extent {}", path_.native(),
+                      part->line.line_number, line.line_number, file.name()));
   ASSIGN_OR_RETURN(const SparseHeader header, read_sparse_header(file.file()));
   if (header.capacity < line.length)
     return Error::make(ErrorCode::kCorrupt,
@@ -169,13 +136,7 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
 
 // Two writable ranges over the same bytes would overwrite each other.
 Status Image::require_distinct_files() const {
-  struct Range {
-    OpenFile* file;
-    std::uint64_t begin, end;  // bytes
-    std::size_t line;
-  };
-
-  std::vector<Range> ranges;
+  std::vector<FileRange> ranges;
   for (const auto& part : parts_) {
     const std::uint64_t begin = part->line.offset.count() * kSectorSize;
     const bool whole = has_grains(part->line.type);
@@ -183,18 +144,9 @@ Status Image::require_distinct_files() const {
                       whole ? ~std::uint64_t{0} : begin + part->extent->size(),
                       part->line.line_number});
   }
-  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) {
-    return std::pair(a.file, a.begin) < std::pair(b.file, b.begin);
-  });
-  for (std::size_t i = 1; i < ranges.size(); ++i)
-    if (ranges[i].file == ranges[i - 1].file && ranges[i].begin < ranges[i - 1].end)
-      return Error::make(
-                 ErrorCode::kCorrupt,
-                 fmt::format("{}: not opened for writing: lines {} and {} name the same bytes "
-                             "of {}",
-                             path_.native(), ranges[i - 1].line, ranges[i].line,
-                             ranges[i].file->name()))
-          .with_hint("-r mounts it read-only");
+  auto status = require_disjoint(path_, std::move(ranges));
+  if (!status)
+    return std::move(status).error().with_hint("-r mounts it read-only");
   return {};
 }
 
@@ -312,8 +264,12 @@ bool Image::has_uncommitted() const noexcept {
 }
 
 Result<bool> Image::commit(Poison& poison) {
-  if (!has_uncommitted())
+  // Also when nothing is to be written: another thread's first write may be syncing right now what
+  // our caller wrote, and its failure is our caller's too.
+  if (!has_uncommitted()) {
+    RETURN_IF_ERROR(sync_files(poison));
     return false;
+  }
   std::vector<std::unique_ptr<ExtentCommit>> commits;
   for (const auto& part : parts_)
     if (auto commit = part->extent->begin_commit())

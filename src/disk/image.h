@@ -49,10 +49,10 @@ class Image {
     }
   };
 
-  // Opens an image whose top file and text were read already; `access` is kReadOnly for parents.
+  // Locks the top file and opens its extents; `access` is kReadOnly for parents.
   static Result<std::unique_ptr<Image>> open(const std::filesystem::path& path,
-                                             std::unique_ptr<File> file, ImageText text,
-                                             Access access, const OpenContext& context);
+                                             std::unique_ptr<File> file, Access access,
+                                             const OpenContext& context);
 
   const std::filesystem::path& path() const noexcept { return path_; }
 

@@ -42,7 +42,7 @@ std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
     add(folder / hint, false);  // an absolute hint stands for itself
     add(folder / base_name(hint), false);
     for (const fs::path& search : options_.search_dirs)
-      add(search / base_name(hint), true);
+      add(std::filesystem::absolute(search) / base_name(hint), false);
   }
   return found;
 }

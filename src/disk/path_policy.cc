@@ -36,6 +36,12 @@ fs::path folder_of(const fs::path& file) {
   return normal(file).parent_path();
 }
 
+fs::path real_path(const fs::path& file) {
+  std::error_code error;
+  fs::path real = fs::weakly_canonical(file, error);
+  return error ? file : real;
+}
+
 std::string base_name(const std::string& name) {
   return name.substr(name.find_last_of("/\\") + 1);
 }

@@ -34,6 +34,9 @@ class PathPolicy {
 // The folder of a file, absolute and in normal form.
 std::filesystem::path folder_of(const std::filesystem::path& file);
 
+// The file that the path leads to, symbolic links followed as far as they exist.
+std::filesystem::path real_path(const std::filesystem::path& file);
+
 // What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk".
 std::string base_name(const std::string& name);
 

@@ -79,7 +79,7 @@ Status require_no_children(FileSystem& file_system, const fs::path& image,
         !is_child_of(file_system, folder, name, self, descriptor.cid()))
       continue;
     return Error::make(
-               ErrorCode::kDenied,
+               ErrorCode::kBusy,
                fmt::format("{}: not opened for writing: {} is a snapshot of it, and writing "
                            "to a parent makes its snapshots unreadable",
                            image.native(), name))

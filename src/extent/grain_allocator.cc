@@ -88,7 +88,7 @@ std::optional<GrainSpace> GrainAllocator::from_window(std::uint64_t first, std::
     if (end == begin)
       return std::nullopt;  // the grain had this place before it was discarded
     window.active = true;
-    return GrainSpace{FileOffset(window.where + begin * grain_bytes_), end - begin, window.fresh};
+    return GrainSpace{FileOffset(window.where + begin * grain_bytes_), end - begin, true};
   }
   return std::nullopt;
 }
@@ -126,8 +126,10 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count) {
   });
   if (windows_.size() >= kMaxWindows)
     return false;
-  const std::uint64_t wanted =
-      std::max(std::min(batch_, stream->next_length), first + count - stream->end);
+  const std::uint64_t needed = first + count - stream->end;
+  if (needed > batch_)
+    return false;
+  const std::uint64_t wanted = std::max(std::min(batch_, stream->next_length), needed);
   std::uint64_t length = std::min(wanted, grain_count_ - stream->end);
   // Two windows never cover one grain.
   for (const Window& window : windows_)
@@ -139,10 +141,8 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count) {
   if (!space)
     return false;
   std::erase_if(recent_, [&](const StreamEnd& recent) { return recent.end == stream->end; });
-  windows_.push_back({.first = stream->end,
-                      .where = space->where.bytes(),
-                      .taken = std::vector<bool>(length),
-                      .fresh = space->fresh});
+  windows_.push_back(
+      {.first = stream->end, .where = space->where.bytes(), .taken = std::vector<bool>(length)});
   return true;
 }
 
@@ -206,9 +206,10 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
 void GrainAllocator::unreserve(const GrainSpace& space) {
   const std::lock_guard lock(mutex_);
   const std::uint64_t begin = space.where.bytes();
+  // Spare space may lie inside a window too; it stays spare.
   for (Window& window : windows_) {
     const std::uint64_t end = window.where + window.taken.size() * grain_bytes_;
-    if (begin < window.where || begin >= end)
+    if (!space.fresh || begin < window.where || begin >= end)
       continue;
     const auto from = static_cast<std::ptrdiff_t>((begin - window.where) / grain_bytes_);
     std::fill_n(window.taken.begin() + from, space.count, false);
@@ -268,7 +269,7 @@ void GrainAllocator::collect_released() {
 void GrainAllocator::close_window(const Window& window) {
   for (std::uint64_t i = 0; i < window.taken.size(); ++i)
     if (!window.taken[i])
-      add_range(window.fresh ? fresh_rest_ : spare_, window.where + i * grain_bytes_, grain_bytes_);
+      add_range(fresh_rest_, window.where + i * grain_bytes_, grain_bytes_);
 }
 
 void GrainAllocator::tick() {

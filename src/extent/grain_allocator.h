@@ -88,8 +88,7 @@ class GrainAllocator {
     std::uint64_t first = 0;  // grain of the disk
     std::uint64_t where = 0;  // byte in the file
     std::vector<bool> taken;  // one a grain
-    bool fresh = true;
-    bool active = true;  // used since the last tick
+    bool active = true;       // used since the last tick
   };
 
   struct Waiting {

@@ -42,7 +42,11 @@ Status add_areas(const File& file, const std::vector<std::uint32_t>& tables,
     const std::uint64_t end = std::uint64_t{tables[i]} + kTableSectors;
     if (end * kSectorSize > file_size)
       return bad_table(file, i, tables[i], "lies behind the end of the file");
-    areas.push_back({tables[i], end});
+    // Tables mostly follow each other: then they are one area.
+    if (!areas.empty() && areas.back().end == tables[i])
+      areas.back().end = end;
+    else
+      areas.push_back({tables[i], end});
   }
   return {};
 }

@@ -211,10 +211,17 @@ void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint8_
     cache_.add_dirty();
   }
   table.dirty = static_cast<std::uint8_t>(table.dirty | sectors);
-  if (listed)
-    return;
+  if (!listed)
+    list_dirty(table, index);
+}
+
+// Requires: the table is not in the list.
+void GrainTables::list_dirty(GrainTable& table, std::uint64_t index) noexcept {
   const std::lock_guard lock(dirty_mutex_);
-  dirty_.push_back(index);
+  table.index = index;
+  table.next_dirty = dirty_;
+  dirty_ = &table;
+  ++dirty_count_;
 }
 
 void GrainTables::set_entries(std::uint64_t first, std::uint64_t count, bool publish,
@@ -335,12 +342,22 @@ void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
   }
 }
 
+// All memory is taken before the first table leaves the list.
 TableSnapshot GrainTables::take_snapshot() {
+  constexpr std::size_t kSectorsPerTable = kGrainTableSize / kSectorSize;
   TableSnapshot snapshot;
-  {
-    const std::lock_guard lock(dirty_mutex_);
-    snapshot.tables.swap(dirty_);
+  std::unique_lock lock(dirty_mutex_);
+  while (snapshot.tables.capacity() < dirty_count_) {
+    const std::size_t wanted = dirty_count_;
+    lock.unlock();
+    snapshot.tables.reserve(wanted);
+    snapshot.sectors.reserve(wanted * kSectorsPerTable);
+    lock.lock();
   }
+  for (; dirty_ != nullptr; dirty_ = dirty_->next_dirty)
+    snapshot.tables.push_back(dirty_->index);
+  dirty_count_ = 0;
+  lock.unlock();
   std::sort(snapshot.tables.begin(), snapshot.tables.end());
   for (const std::uint64_t index : snapshot.tables)
     copy_out(index, snapshot);
@@ -379,10 +396,8 @@ void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
     const std::lock_guard lock(table.mutex);
     const std::uint8_t committed = std::exchange(table.committing, std::uint8_t{0});
     if (!succeeded) {
-      if (table.dirty == 0) {
-        const std::lock_guard dirty_lock(dirty_mutex_);
-        dirty_.push_back(index);
-      }
+      if (table.dirty == 0)
+        list_dirty(table, index);
       table.dirty = static_cast<std::uint8_t>(table.dirty | committed);
     } else if (table.dirty == 0) {
       dirty_tables_.fetch_sub(1);

@@ -30,11 +30,13 @@ struct GrainTable {
   std::atomic<bool> recently_used{true};
 
   std::mutex mutex;
-  std::condition_variable settled;  // a claim in this table has ended
-  std::uint32_t claims = 0;         // guarded by mutex, as all below
-  std::uint8_t dirty = 0;           // one bit a 512-byte sector: differs from the file
-  std::uint8_t committing = 0;      // one bit a sector: copied out by the commit that is running
-  bool evicted = false;             // unlinked: look the table up again
+  std::condition_variable settled;   // a claim in this table has ended
+  std::uint32_t claims = 0;          // guarded by mutex, as all below
+  std::uint8_t dirty = 0;            // one bit a 512-byte sector: differs from the file
+  std::uint8_t committing = 0;       // one bit a sector: copied out by the commit that is running
+  bool evicted = false;              // unlinked: look the table up again
+  GrainTable* next_dirty = nullptr;  // in the list of dirty tables; guarded by its mutex
+  std::uint64_t index = 0;           // in the directory; constant once dirty
 };
 
 // A stretch of grains with one answer.
@@ -142,6 +144,7 @@ class GrainTables {
   GrainEntry decode(std::uint32_t on_disk, std::uint64_t file_size) const noexcept;
   GrainTable& loaded(std::uint64_t index) const noexcept;
   void set_entries(std::uint64_t first, std::uint64_t count, bool publish, std::uint64_t sector);
+  void list_dirty(GrainTable& table, std::uint64_t index) noexcept;
   void mark_dirty(GrainTable& table, std::uint64_t index, std::uint8_t sectors);
   Status clear_in_table(std::uint64_t index, std::uint32_t begin, std::uint32_t end,
                         GrainEntry target, std::vector<std::uint32_t>& freed);
@@ -155,8 +158,10 @@ class GrainTables {
   std::vector<Slot> slots_;
   std::atomic<std::uintptr_t> generation_{1};
 
-  std::mutex dirty_mutex_;            // taken inside a table's mutex
-  std::vector<std::uint64_t> dirty_;  // tables with dirty sectors; guarded by dirty_mutex_
+  std::mutex dirty_mutex_;  // taken inside a table's mutex
+  // The tables with dirty sectors, linked through themselves: marking one takes no memory.
+  GrainTable* dirty_ = nullptr;                 // guarded by dirty_mutex_
+  std::uint64_t dirty_count_ = 0;               // guarded by dirty_mutex_
   std::atomic<std::uint64_t> dirty_tables_{0};  // dirty or committing
 };
 

@@ -15,9 +15,6 @@
 namespace vmdk {
 namespace {
 
-// Grains by which the file grows ahead of its use.
-constexpr std::uint64_t kGrowthAhead = 16;
-
 Error refused(const File& file, std::string_view why) {
   return Error::make(ErrorCode::kCorrupt,
                      fmt::format("{}: not opened for writing: {}", file.name(), why));
@@ -46,6 +43,26 @@ Status judge_scan(const File& file, const SparseHeader& header, const TableScan&
             "vmdkctl check --repair=tables makes them equal; -r mounts it by its primary tables");
   return {};
 }
+
+// Gives claimed grains back, but for the first of them that keep() names: also when memory runs
+// out.
+class ClaimGuard {
+ public:
+  ClaimGuard(GrainTables& tables, const GrainClaim& claim) noexcept
+      : tables_(tables), claim_(claim) {}
+
+  ClaimGuard(const ClaimGuard&) = delete;
+  ClaimGuard& operator=(const ClaimGuard&) = delete;
+
+  ~ClaimGuard() { tables_.abandon(claim_.first + kept_, claim_.count - kept_); }
+
+  void keep(std::uint64_t count) noexcept { kept_ = count; }
+
+ private:
+  GrainTables& tables_;
+  const GrainClaim& claim_;
+  std::uint64_t kept_ = 0;
+};
 
 GrainTables::Layout layout_of(const SparseHeader& header, GrainDirectory directory,
                               std::uint64_t size) {
@@ -119,6 +136,10 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   if (auto valid = validate_against_file(header, file_size); !valid)
     return std::move(valid).error().with_context(file.name());
+  if (!cache.admit_tables(header.table_count()))
+    return Error::make(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   if (!options.writable)
     return std::unique_ptr<SparseExtent>(
@@ -215,13 +236,12 @@ Result<AllocationAttempt> SparseExtent::allocate(ExtentOffset at, std::uint64_t 
     return AllocationAttempt{std::nullopt, claim.busy};
   const bool partial =
       at.bytes() % grain_bytes != 0 || (end % grain_bytes != 0 && end != options_.size);
+  ClaimGuard guard(tables_, claim);
   auto space = allocator_.reserve(first, claim.count, partial);
-  if (!space) {
-    tables_.abandon(first, claim.count);
+  if (!space)
     return std::move(space).error().with_context(file_.name());
-  }
-  if (space->count < claim.count)
-    tables_.abandon(first + space->count, claim.count - space->count);
+  // What did not find a place beside the first grains is free again.
+  guard.keep(space->count);
   return AllocationAttempt{Allocation(tables_, allocator_, file_, claim, *space), false};
 }
 
@@ -296,13 +316,11 @@ Status SparseExtent::clear_mark() {
   return {};
 }
 
-// Somewhat further than asked, so that a run of small commits does not change the length each time;
-// what is not used is cut when the image is closed.
 Status SparseExtent::grow_to(std::uint64_t end) {
   ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
   if (size >= end)
     return {};
-  Status grown = file_.grow(end + kGrowthAhead * header_.grain_bytes());
+  Status grown = file_.grow(end);
   if (grown || grown.error().errno_value() != EOPNOTSUPP)
     return grown;
   return allocator_.extend_file(file_);

@@ -9,6 +9,8 @@ namespace {
 
 // Tables looked at in one go: bounds the work that one request does for all.
 constexpr std::uint64_t kClockSteps = 1024;
+// Of 64 KiB grains: 128 TiB.
+constexpr std::uint64_t kMaxKnownTables = std::uint64_t{4} << 20U;
 // Fewer would make a disk whose working set is a handful of tables read them over and over.
 constexpr std::uint64_t kLeastTables = 16;
 
@@ -18,6 +20,10 @@ TableCache::TableCache(std::uint64_t budget_bytes, RequestEpochs& epochs) noexce
     : budget_tables_(std::max(budget_bytes / sizeof(GrainTable), kLeastTables)), epochs_(epochs) {}
 
 TableCache::~TableCache() = default;
+
+bool TableCache::admit_tables(std::uint64_t count) noexcept {
+  return count <= kMaxKnownTables && known_.fetch_add(count) + count <= kMaxKnownTables;
+}
 
 void TableCache::enrol(GrainTables& tables) {
   const std::lock_guard lock(clock_mutex_);

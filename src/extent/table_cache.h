@@ -25,6 +25,10 @@ class TableCache {
   TableCache(const TableCache&) = delete;
   TableCache& operator=(const TableCache&) = delete;
 
+  // Whether that many more tables may be known by their directories, in memory or not. What a
+  // directory takes does not come out of the budget, so the whole chain has this bound.
+  bool admit_tables(std::uint64_t count) noexcept;
+
   // A set of tables takes part from enrol() to dismiss().
   void enrol(GrainTables& tables);
   void dismiss(GrainTables& tables);
@@ -57,6 +61,7 @@ class TableCache {
 
   const std::uint64_t budget_tables_;
   RequestEpochs& epochs_;
+  std::atomic<std::uint64_t> known_{0};  // tables of all directories
   std::atomic<std::uint64_t> loaded_{0};
   std::atomic<std::uint64_t> dirty_{0};
 

@@ -16,6 +16,8 @@ namespace {
 // Tables read by one system call: 1 MiB, which the tables of 16 GiB fill.
 constexpr std::uint64_t kTablesPerRead = 512;
 constexpr std::size_t kMaxFindings = 1000;
+// Bytes that 32-bit entries reach.
+constexpr std::uint64_t kEndOfEntries = (std::uint64_t{1} << 32U) * kSectorSize;
 constexpr std::size_t kMaxUnusedRanges = 65536;
 
 // Which slots (of one grain each) of the file hold the start of a grain. Two grains overlap exactly
@@ -62,6 +64,18 @@ class GrainSlots {
     return found;
   }
 
+  // Slots from `slot` on that are surely untouched, in steps of a whole word; 0 when that is not
+  // known at a glance.
+  std::uint64_t untouched_from(std::uint64_t slot) const noexcept {
+    constexpr std::uint64_t kWord = 64;
+    if (slot % kWord != 0 || !unaligned_.empty())
+      return 0;
+    std::uint64_t word = slot / kWord;
+    while (word < bits_.size() && bits_[word] == 0)
+      ++word;
+    return word * kWord - slot;
+  }
+
   // Whether any grain lies in the slot, wholly or with its tail.
   bool touched(std::uint64_t slot) const {
     if (holds(slot))
@@ -97,7 +111,7 @@ class Scanner {
 
   Result<TableScan> run(const Progress& progress) {
     reserve_tables_in_data_area();
-    const std::uint64_t tables = ceil_div(grain_count_, kEntriesPerTable);
+    const std::uint64_t tables = directory_.table_count();
     for (std::uint64_t first = 0; first < tables;) {
       const std::uint64_t count = contiguous_tables(first, tables);
       RETURN_IF_ERROR(scan_piece(first, count));
@@ -117,9 +131,9 @@ class Scanner {
   void reserve_tables_in_data_area() {
     const auto reserve = [&](const std::vector<std::uint32_t>& tables) {
       for (const std::uint32_t table : tables) {
-        if (table * kSectorSize < data_begin_)
-          continue;
         const std::uint64_t end = table + kGrainTableSize / kSectorSize;
+        if (end * kSectorSize <= data_begin_)
+          continue;
         tables_in_data_area_.push_back({table, end});
         scan_.highest_end = std::max(scan_.highest_end, end * kSectorSize);
       }
@@ -138,7 +152,8 @@ class Scanner {
   std::uint64_t contiguous_tables(std::uint64_t first, std::uint64_t tables) const {
     constexpr std::uint32_t kTableSectors = kGrainTableSize / kSectorSize;
     const auto follows = [&](const std::vector<std::uint32_t>& list, std::uint64_t i) {
-      return list.empty() || (list[i] != 0 && list[i] == list[i - 1] + kTableSectors);
+      return list.empty() ||
+             (list[i] != 0 && list[i - 1] != 0 && list[i] == list[i - 1] + kTableSectors);
     };
     std::uint64_t count = 1;
     while (count < kTablesPerRead && first + count < tables &&
@@ -185,7 +200,8 @@ class Scanner {
       return;
     }
     const std::uint64_t first = table * kEntriesPerTable;
-    const std::uint64_t entries = std::min<std::uint64_t>(kEntriesPerTable, grain_count_ - first);
+    const std::uint64_t entries =
+        std::min<std::uint64_t>(kEntriesPerTable, grain_count_ - std::min(grain_count_, first));
     const std::uint64_t unequal_before = scan_.unequal;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint32_t entry = load_le32(primary, i * 4);
@@ -193,8 +209,20 @@ class Scanner {
       if (!equal)
         judge_copies(first + i, entry, load_le32(redundant, i * 4));
     }
+    for (std::uint64_t i = entries; i < kEntriesPerTable; ++i)
+      keep_clear_of(load_le32(primary, i * 4));
     if (scan_.unequal != unequal_before)
       scan_.unequal_tables.push_back(table);
+  }
+
+  // Entries behind the end of the extent say nothing here, but a reader that goes by the header's
+  // capacity sees their grains.
+  void keep_clear_of(std::uint32_t entry) {
+    const std::uint64_t begin = entry * kSectorSize;
+    if (begin < data_begin_ || begin >= file_size_)
+      return;
+    slots_.insert(entry);
+    scan_.highest_end = std::max(scan_.highest_end, begin + grain_bytes_);
   }
 
   // nullptr: legal by itself.
@@ -280,20 +308,29 @@ class Scanner {
     const std::uint64_t first = ceil_div(data_begin_, grain_bytes_);
     const std::uint64_t end = file_size_ / grain_bytes_;
     const std::uint64_t grain_sectors = header_.grain_size.count();
-    for (std::uint64_t slot = first; slot < end; ++slot) {
-      if (slots_.touched(slot) || overlaps_table(slot * grain_sectors, (slot + 1) * grain_sectors))
+    for (std::uint64_t slot = first; slot < end;) {
+      const std::uint64_t many = tables_in_data_area_.empty() ? slots_.untouched_from(slot) : 0;
+      if (many != 0) {
+        add_unused(slot, std::min(many, end - slot));
+        slot += many;
         continue;
-      scan_.unused_bytes += grain_bytes_;
-      add_unused(slot * grain_bytes_);
+      }
+      if (!slots_.touched(slot) &&
+          !overlaps_table(slot * grain_sectors, (slot + 1) * grain_sectors))
+        add_unused(slot, 1);
+      ++slot;
     }
   }
 
-  void add_unused(std::uint64_t begin) {
+  void add_unused(std::uint64_t slot, std::uint64_t count) {
+    const std::uint64_t begin = slot * grain_bytes_;
+    const std::uint64_t length = count * grain_bytes_;
+    scan_.unused_bytes += length;
     auto& unused = scan_.unused;
     if (!unused.empty() && unused.back().begin + unused.back().length == begin)
-      unused.back().length += grain_bytes_;
+      unused.back().length += length;
     else if (unused.size() < kMaxUnusedRanges)
-      unused.push_back({begin, grain_bytes_});
+      unused.push_back({begin, length});
   }
 
   const File& file_;
@@ -317,7 +354,9 @@ class Scanner {
 Result<TableScan> scan_tables(const File& file, const SparseHeader& header,
                               const GrainDirectory& directory, std::uint64_t extent_bytes,
                               const Progress& progress) {
-  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.size());
+  ASSIGN_OR_RETURN(std::uint64_t file_size, file.size());
+  // No entry can name what lies further, however long a sparse file says it is.
+  file_size = std::min(file_size, kEndOfEntries + header.grain_bytes());
   return Scanner(file, header, directory, extent_bytes, file_size).run(progress);
 }
 

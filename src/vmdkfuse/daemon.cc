@@ -167,6 +167,8 @@ Status Daemon::start() {
   RETURN_IF_ERROR(check_fuse_device());
   RETURN_IF_ERROR(open_disk());
   RETURN_IF_ERROR(interrupted());
+  // Before the first request, which may change what is described.
+  describe();
   RETURN_IF_ERROR(mount());
   if (auto status = pid_file_.write(options_.pid_file); !status) {
     // Nobody has seen the mount yet.
@@ -174,7 +176,6 @@ Status Daemon::start() {
     return status;
   }
   listen();
-  describe();
   if (options_.tune_bdi) {
     for (const std::string& line : tune_bdi(server_->device()))
       log_.warning(line);

@@ -206,7 +206,7 @@ TEST_F(RefusalsTest, VmwareLocksOfExtentsAndOfOldProducts) {
 TEST_F(RefusalsTest, AnImageThatHasChildren) {
   make_sparse("/vm/base.vmdk", {}, "base");
   make_sparse("/vm/child.VMDK", child_of("C:\\vm\\base.vmdk"));
-  EXPECT_THAT(open("/vm/base.vmdk"), IsError(ErrorCode::kDenied));
+  EXPECT_THAT(open("/vm/base.vmdk"), IsError(ErrorCode::kBusy));
   EXPECT_THAT(open("/vm/base.vmdk"), HasMessage("child.VMDK is a snapshot of it"));
   EXPECT_THAT(open("/vm/base.vmdk"), HasMessage("--force=children"));
   EXPECT_OK(open_readonly("/vm/base.vmdk"));

@@ -103,6 +103,6 @@ int main(int argc, char** argv) {
     return vmdkctl::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "vmdkctl: %s\n", error.what());
-    return vmdkctl::kFailed;
+    return vmdkctl::kUsage;
   }
 }

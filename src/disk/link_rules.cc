@@ -1,0 +1,103 @@
+#include "disk/link_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace vmdk {
+namespace {
+
+constexpr std::array<std::string_view, 7> kServedTypes{"monolithicSparse",
+                                                       "monolithicFlat",
+                                                       "twoGbMaxExtentSparse",
+                                                       "twoGbMaxExtentFlat",
+                                                       "2GbMaxExtentSparse",
+                                                       "2GbMaxExtentFlat",
+                                                       "vmfs"};
+
+bool is_served(ExtentType type) noexcept {
+  return type == ExtentType::kFlat || type == ExtentType::kVmfs || type == ExtentType::kSparse ||
+         type == ExtentType::kZero;
+}
+
+Error unsupported(const std::filesystem::path& path, std::string_view what) {
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: {}: this kind is not supported", path.native(), what));
+}
+
+Error contradiction(const std::filesystem::path& path, std::string_view why) {
+  return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
+}
+
+Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor) {
+  const std::string& type = descriptor.create_type();
+  if (std::find(kServedTypes.begin(), kServedTypes.end(), type) == kServedTypes.end())
+    return unsupported(path, fmt::format("createType \"{}\"", type));
+  for (const ExtentLine& line : descriptor.extents())
+    if (!is_served(line.type))
+      return unsupported(path, fmt::format("line {}: an extent of type {}", line.line_number,
+                                           to_string(line.type)));
+  return {};
+}
+
+Status judge_parent(const std::filesystem::path& path, const Descriptor& descriptor) {
+  if (!descriptor.parent_cid()) {
+    if (!descriptor.parent_hint().empty())
+      return contradiction(path, "it names a parent disk but its parentCID says that it has none");
+    const auto uuid = descriptor.value("ddb.uuid.parent");
+    if (uuid && uuid->find_first_not_of("0-") != std::string::npos)
+      return unsupported(path,
+                         "a VirtualBox differencing disk, whose parent only VirtualBox's registry "
+                         "knows");
+    return {};
+  }
+  for (const ExtentLine& line : descriptor.extents())
+    if (line.type != ExtentType::kSparse)
+      return contradiction(
+          path, fmt::format("line {}: a disk with a parent has an extent of type {}; only sparse "
+                            "extents can show a parent",
+                            line.line_number, to_string(line.type)));
+  return {};
+}
+
+Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor) {
+  const auto refuse = [&](std::string_view why) -> Status {
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: {}", path.native(), why))
+        .with_hint("-r mounts it read-only");
+  };
+  if (descriptor.version() == 3 || descriptor.value("changeTrackPath"))
+    return refuse("it has change tracking, whose map would not be kept right");
+  for (const ExtentLine& line : descriptor.extents())
+    if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
+      return refuse(
+          fmt::format("line {} of the descriptor is a range that cannot be written ({} {})",
+                      line.line_number, to_string(line.access), to_string(line.type)));
+  return {};
+}
+
+}  // namespace
+
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
+  RETURN_IF_ERROR(judge_kinds(path, descriptor));
+  RETURN_IF_ERROR(judge_parent(path, descriptor));
+  return access == Access::kReadWrite ? judge_writing(path, descriptor) : Status{};
+}
+
+Status require_disjoint(const std::filesystem::path& path, std::vector<FileRange> ranges) {
+  std::sort(ranges.begin(), ranges.end(), [](const FileRange& a, const FileRange& b) {
+    return std::pair(a.file, a.begin) < std::pair(b.file, b.begin);
+  });
+  for (std::size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i].file == ranges[i - 1].file && ranges[i].begin < ranges[i - 1].end)
+      return contradiction(
+          path, fmt::format("lines {} and {} name the same bytes of {}", ranges[i - 1].line_number,
+                            ranges[i].line_number, ranges[i].file->name()));
+  return {};
+}
+
+}  // namespace vmdk

@@ -1,0 +1,31 @@
+// What the descriptor of a link alone shows: whether this version serves it, and as what.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+#include "extent/open_file.h"
+#include "format/descriptor.h"
+
+namespace vmdk {
+
+// kUnsupported: a kind that is not served, or not for writing, with its name; kCorrupt: the
+// descriptor contradicts itself.
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access);
+
+// The bytes of a file that an extent line stands for; a sparse extent takes the whole file.
+struct FileRange {
+  const OpenFile* file = nullptr;
+  std::uint64_t begin = 0;  // bytes
+  std::uint64_t end = 0;
+  std::size_t line_number = 0;
+};
+
+// kCorrupt when two ranges share bytes. Requires: no range without a file.
+Status require_disjoint(const std::filesystem::path& path, std::vector<FileRange> ranges);
+
+}  // namespace vmdk

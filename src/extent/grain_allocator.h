@@ -23,7 +23,7 @@ struct GrainSpace {
   bool fresh = false;  // nothing was ever written there: it reads as zero
 };
 
-// Any thread; one short lock, never held over I/O.
+// Any thread; one short lock, held over no I/O but that of extend_file().
 //
 // Space is fresh (behind the end that the file had when it was opened, and never handed out) or
 // spare (given back after a failed write, freed by a discard, or unused by any grain when the image

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "io/standard_streams.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/verbs.h"
 
@@ -99,6 +100,7 @@ int run(const std::vector<std::string>& words) {
 }  // namespace vmdkctl
 
 int main(int argc, char** argv) {
+  vmdk::open_standard_streams();
   try {
     return vmdkctl::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {

@@ -2,10 +2,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include <vmdk/check.h>
+
+#include "io/posix_file_system.h"
 #include "mount/mount_test.h"
+#include "support/matchers.h"
 
 namespace vmdkfuse::test {
 namespace {
@@ -181,6 +186,31 @@ TEST_F(ProgramTest, EveryMountFlagIsAccepted) {
     EXPECT_EQ(result.status, 0) << flag << "\n" << result.to_text();
     if (result.status == 0)
       unmount();
+  }
+}
+
+// Else the image gets one of the numbers 0 to 2, and the daemon's messages go into it.
+TEST_F(ProgramTest, ClosedStandardStreamsDoNotReachTheImage) {
+  for (int closed = 1; closed < 8; ++closed) {
+    std::string redirections;
+    for (int fd = 0; fd < 3; ++fd) {
+      if ((closed & (1 << fd)) != 0)
+        redirections += " " + std::to_string(fd) + ">&-";
+    }
+    SCOPED_TRACE(redirections);
+    std::filesystem::remove(path("disk.vmdk"));
+    create();
+    // The mark of an unclean end makes the daemon say something.
+    ASSERT_TRUE(shell("printf '\\001' | dd of=disk.vmdk bs=1 seek=72 conv=notrunc && touch flat"));
+    ASSERT_TRUE(
+        shell(shell_word(VMDKFUSE_PROGRAM) + " --pid-file=pid -v disk.vmdk flat" + redirections));
+    EXPECT_TRUE(shell("printf written | dd of=flat bs=1 seek=65536 conv=notrunc"));
+    EXPECT_TRUE(shell(shell_word(VMDKFUSE_PROGRAM) + " -u flat" + redirections));
+    EXPECT_EQ(shell_output("head -c 4 disk.vmdk"), "KDMV");
+    vmdk::PosixFileSystem files;
+    const auto report = vmdk::check_image(files, path("disk.vmdk"), {});
+    ASSERT_OK(report);
+    EXPECT_EQ(report->exit_code(), 0);
   }
 }
 

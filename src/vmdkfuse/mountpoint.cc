@@ -15,7 +15,7 @@ using vmdk::Error;
 using vmdk::ErrorCode;
 using vmdk::Result;
 
-// The last component of a dead mount cannot be looked at, its folder can.
+// The last component of a mount that is dead or another's cannot be looked at, its folder can.
 Result<std::string> resolve_folder_of(const std::string& given) {
   std::filesystem::path path = std::filesystem::path(given).lexically_normal();
   if (!path.has_filename())
@@ -62,6 +62,16 @@ Result<Mountpoint> find_mountpoint(const std::string& given) {
   if (error)
     return Error::from_errno(error.value(), given);
   result.directory = S_ISDIR(found.st_mode);
+  return result;
+}
+
+Result<Mountpoint> find_mounted(const std::string& given) {
+  struct stat found {};
+
+  if (stat(given.c_str(), &found) == 0 || errno != EACCES)
+    return find_mountpoint(given);
+  Mountpoint result;
+  ASSIGN_OR_RETURN(result.path, resolve_folder_of(given));
   return result;
 }
 

@@ -16,4 +16,8 @@ struct Mountpoint {
 // Errors name `given` and say the way out.
 vmdk::Result<Mountpoint> find_mountpoint(const std::string& given);
 
+// The same for something that is to be unmounted. Nobody but its owner may look into a mount, not
+// even root; `directory` is not known then either.
+vmdk::Result<Mountpoint> find_mounted(const std::string& given);
+
 }  // namespace vmdkfuse

@@ -93,7 +93,7 @@ int without_daemon(const std::string& name, const SyncVerdict& sync) {
 }
 
 int unmount_one(const std::string& name) {
-  const auto mountpoint = find_mountpoint(name);
+  const auto mountpoint = find_mounted(name);
   if (!mountpoint) {
     fmt::print(stderr, "vmdkfuse: {}\n", mountpoint.error().message());
     return kUsage;

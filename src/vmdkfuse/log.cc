@@ -1,5 +1,6 @@
 #include "vmdkfuse/log.h"
 
+#include <fcntl.h>
 #include <syslog.h>
 
 #include <cerrno>
@@ -10,6 +11,8 @@
 #include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
+
+#include "io/unique_fd.h"
 
 namespace vmdkfuse {
 namespace {
@@ -62,6 +65,10 @@ class Log::Impl {
   }
 
   vmdk::Status open_file(const std::string& path) {
+    // Asked for by itself, because the sink would make the folders that are missing.
+    const vmdk::UniqueFd probe(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    if (!probe)
+      return vmdk::Error::from_errno(errno, path);
     try {
       file_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
     } catch (const spdlog::spdlog_ex&) {

@@ -266,6 +266,8 @@ void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) noexcept {
   guarded(request, [&](Front& front) {
     if (const auto status = front.disk.flush(); !status)
       return front.errors.report("fsync", status.error());
+    // The kernel asks only where it has no error left to tell. What was past the end has been said.
+    front.past_end.store(false, std::memory_order_release);
     answer_ok(request);
     return 0;
   });

@@ -111,6 +111,33 @@ std::size_t sequence_length(std::string_view text) noexcept {
   return overlong || surrogate || beyond ? 0 : length;
 }
 
+// How many bytes of `text` are a control character: 1 for those of ASCII, 2 for U+0080 to U+009F,
+// 0 for any other text.
+std::size_t control_length(std::string_view text) noexcept {
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x20 || first == 0x7F)
+    return 1;
+  const bool high = first == 0xC2 && text.size() > 1 &&
+                    static_cast<unsigned char>(text[1]) >= 0x80 &&
+                    static_cast<unsigned char>(text[1]) < 0xA0;
+  return high ? 2 : 0;
+}
+
+std::string escape_controls(std::string_view text, bool keep_line_ends) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const bool kept = keep_line_ends && text[0] == '\n';
+    const std::size_t control = kept ? 0 : control_length(text);
+    for (std::size_t i = 0; i < control; ++i)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    if (control == 0)
+      out += text[0];
+    text.remove_prefix(control == 0 ? 1 : control);
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
@@ -157,6 +184,29 @@ bool is_utf8(std::string_view text) noexcept {
     i += length;
   }
   return true;
+}
+
+std::string printable(std::string_view text) {
+  return escape_controls(text, false);
+}
+
+std::string printable_lines(std::string_view text) {
+  return escape_controls(text, true);
+}
+
+std::string base64(std::string_view bytes) {
+  static constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    unsigned group = 0;
+    for (std::size_t k = 0; k < 3; ++k)
+      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    for (std::size_t k = 0; k < 4; ++k)
+      out += k <= count ? kDigits[group >> (18 - 6 * k) & 0x3FU] : '=';
+  }
+  return out;
 }
 
 std::string comma_list(std::span<const std::string_view> words) {

@@ -21,6 +21,14 @@ std::string format_size(std::uint64_t bytes);
 // Whether the bytes are well-formed UTF-8.
 bool is_utf8(std::string_view text) noexcept;
 
+// The text with control characters written as \xNN: names come from images, and a terminal would
+// obey them.
+std::string printable(std::string_view text);
+// The same for a text of several lines, whose line ends stay.
+std::string printable_lines(std::string_view text);
+
+std::string base64(std::string_view bytes);
+
 // "ide, lsilogic": the words with ", " between them.
 std::string comma_list(std::span<const std::string_view> words);
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "vmdkfuse/daemon.h"
 #include "vmdkfuse/exit_codes.h"
 #include "vmdkfuse/help.h"
@@ -32,7 +33,7 @@ int mount(const Options& options) {
 int run_command_line(std::span<const std::string> arguments) {
   const auto options = parse_options(arguments);
   if (!options) {
-    fmt::print(stderr, "vmdkfuse: {}\n", options.error().to_text());
+    fmt::print(stderr, "vmdkfuse: {}\n", vmdk::printable_lines(options.error().to_text()));
     return kUsage;
   }
   switch (options->action) {

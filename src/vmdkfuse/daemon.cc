@@ -242,7 +242,7 @@ int run_daemon(const Options& options, Reporter& reporter) {
     if (reporter.in_background())
       reporter.failed(exit_code, text);
     else
-      fmt::print(stderr, "vmdkfuse: {}\n", text);
+      fmt::print(stderr, "vmdkfuse: {}\n", vmdk::printable_lines(text));
     return exit_code;
   }
   daemon.announce(reporter);

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "vmdkfuse/environment.h"
 #include "vmdkfuse/exit_codes.h"
 
@@ -23,7 +24,7 @@ namespace {
 using vmdk::UniqueFd;
 
 void print(std::string_view text) {
-  fmt::print(stderr, "vmdkfuse: {}\n", text);
+  fmt::print(stderr, "vmdkfuse: {}\n", vmdk::printable_lines(text));
 }
 
 int system_failure(const char* what) {

@@ -2,27 +2,44 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "vmdkfuse/control_socket.h"
 #include "vmdkfuse/exit_codes.h"
 
 namespace vmdkfuse {
+namespace {
+
+// JSON shows U+FFFD where the bytes are not UTF-8; then they are there exactly as well.
+void put_bytes(nlohmann::json& object, const std::string& key, const std::string& bytes) {
+  object[key] = bytes;
+  if (!vmdk::is_utf8(bytes))
+    object[key + "Base64"] = vmdk::base64(bytes);
+}
+
+}  // namespace
 
 std::string mounts_as_text(const std::vector<ListedMount>& mounts) {
+  std::vector<std::pair<std::string, std::string>> names;
   std::size_t image_width = 0;
   std::size_t mountpoint_width = 0;
   for (const ListedMount& each : mounts) {
-    image_width = std::max(image_width, each.mount.source.size());
-    mountpoint_width = std::max(mountpoint_width, each.mount.mountpoint.size());
+    const auto& [image, mountpoint] = names.emplace_back(vmdk::printable(each.mount.source),
+                                                         vmdk::printable(each.mount.mountpoint));
+    image_width = std::max(image_width, image.size());
+    mountpoint_width = std::max(mountpoint_width, mountpoint.size());
   }
   std::string text;
-  for (const ListedMount& each : mounts)
-    text += fmt::format("{:<{}}  {}  {:<{}}  {}\n", each.mount.source, image_width,
-                        each.mount.read_only ? "ro" : "rw", each.mount.mountpoint, mountpoint_width,
-                        each.daemon ? std::to_string(*each.daemon) : "?");
+  for (std::size_t i = 0; i < mounts.size(); ++i)
+    text += fmt::format("{:<{}}  {}  {:<{}}  {}\n", names[i].first, image_width,
+                        mounts[i].mount.read_only ? "ro" : "rw", names[i].second, mountpoint_width,
+                        mounts[i].daemon ? std::to_string(*mounts[i].daemon) : "?");
   return text;
 }
 
@@ -30,10 +47,11 @@ std::string mounts_as_json(const std::vector<ListedMount>& mounts) {
   using nlohmann::json;
   json list = json::array();
   for (const ListedMount& each : mounts) {
-    list.push_back({{"image", each.mount.source},
-                    {"mode", each.mount.read_only ? "ro" : "rw"},
-                    {"mountpoint", each.mount.mountpoint},
-                    {"pid", each.daemon ? json(*each.daemon) : json(nullptr)}});
+    json entry = {{"mode", each.mount.read_only ? "ro" : "rw"},
+                  {"pid", each.daemon ? json(*each.daemon) : json(nullptr)}};
+    put_bytes(entry, "image", each.mount.source);
+    put_bytes(entry, "mountpoint", each.mount.mountpoint);
+    list.push_back(std::move(entry));
   }
   const json result = {{"schema", 1}, {"mounts", list}};
   // Names need not be UTF-8; JSON must.

@@ -12,6 +12,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 
+#include "base/text.h"
 #include "io/unique_fd.h"
 
 namespace vmdkfuse {
@@ -61,7 +62,8 @@ class Log::Impl {
   }
 
   void write(LogThreshold level, std::string_view text) {
-    logger_.log(level_of(level), spdlog::string_view_t(text.data(), text.size()));
+    const std::string safe = vmdk::printable(text);
+    logger_.log(level_of(level), spdlog::string_view_t(safe.data(), safe.size()));
   }
 
   vmdk::Status open_file(const std::string& path) {

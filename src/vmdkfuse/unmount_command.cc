@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "io/unique_fd.h"
 #include "vmdkfuse/control_socket.h"
 #include "vmdkfuse/exit_codes.h"
@@ -30,7 +31,8 @@ constexpr int kBusyTries = 10;
 constexpr std::chrono::milliseconds kBusyPause{50};
 
 void say(const std::string& mountpoint, std::string_view text) {
-  fmt::print(stderr, "vmdkfuse: {}: {}\n", mountpoint, text);
+  fmt::print(stderr, "vmdkfuse: {}: {}\n", vmdk::printable(mountpoint),
+             vmdk::printable_lines(text));
 }
 
 struct SyncVerdict {
@@ -95,7 +97,7 @@ int without_daemon(const std::string& name, const SyncVerdict& sync) {
 int unmount_one(const std::string& name) {
   const auto mountpoint = find_mounted(name);
   if (!mountpoint) {
-    fmt::print(stderr, "vmdkfuse: {}\n", mountpoint.error().message());
+    fmt::print(stderr, "vmdkfuse: {}\n", vmdk::printable_lines(mountpoint.error().message()));
     return kUsage;
   }
   const auto entry = mount_at(mountpoint->path);

@@ -37,7 +37,16 @@ TEST(ListTest, JsonHasAllFields) {
 TEST(ListTest, JsonStaysJsonWithNamesThatAreNotUtf8) {
   auto mounts = two_mounts();
   mounts[0].mount.source = "/\xff.vmdk";
-  EXPECT_TRUE(nlohmann::json::accept(mounts_as_json(mounts)));
+  const auto parsed = nlohmann::json::parse(mounts_as_json(mounts));
+  EXPECT_EQ(parsed["mounts"][0]["imageBase64"], "L/8udm1kaw==");
+  EXPECT_FALSE(parsed["mounts"][1].contains("imageBase64"));
+}
+
+TEST(ListTest, TextHasNoControlCharacters) {
+  auto mounts = two_mounts();
+  mounts.pop_back();
+  mounts[0].mount.source = "/a\x1b[2J\xc2\x9b.vmdk";
+  EXPECT_EQ(mounts_as_text(mounts), "/a\\x1b[2J\\xc2\\x9b.vmdk  rw  /mnt/a  4711\n");
 }
 
 }  // namespace

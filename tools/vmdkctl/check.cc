@@ -68,12 +68,12 @@ Json report_json(std::string_view image, const vmdk::CheckReport& report) {
 
 void print_report(std::string_view image, const vmdk::CheckReport& report) {
   for (const vmdk::Finding& finding : report.findings) {
-    print_line(fmt::format("{}: {}: {}", printable(finding.file), severity_word(finding.severity),
-                           printable(finding.text)));
+    print_line(fmt::format("{}: {}: {}", vmdk::printable(finding.file),
+                           severity_word(finding.severity), vmdk::printable(finding.text)));
   }
   for (const std::string& repair : report.repairs)
-    print_line(fmt::format("repaired: {}", printable(repair)));
-  std::string text = fmt::format("{}: {}", printable(image), verdict_word(report));
+    print_line(fmt::format("repaired: {}", vmdk::printable(repair)));
+  std::string text = fmt::format("{}: {}", vmdk::printable(image), verdict_word(report));
   if (report.damage_count + report.leak_count > 0)
     text += fmt::format(", {} errors, {} leaks", report.damage_count, report.leak_count);
   if (report.total_grains > 0)

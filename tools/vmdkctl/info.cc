@@ -126,7 +126,7 @@ Json facts_json(const Facts& facts) {
 }
 
 void print_row(std::string_view name, std::string_view text) {
-  print_line(fmt::format("{:<17}{}", name, printable(text)));
+  print_line(fmt::format("{:<17}{}", name, vmdk::printable(text)));
 }
 
 std::string format_row(const vmdk::LayerInfo& layer) {
@@ -165,10 +165,10 @@ std::string extents_row(const vmdk::LayerInfo& layer) {
 void print_layers(const Facts& facts) {
   std::size_t width = 0;
   for (const vmdk::LayerInfo& layer : facts.layers)
-    width = std::max(width, printable(layer.file).size());
+    width = std::max(width, vmdk::printable(layer.file).size());
   for (std::size_t i = 0; i < facts.layers.size(); ++i) {
     const vmdk::LayerInfo& layer = facts.layers[i];
-    std::string text = fmt::format("{:<3}{:<{}}  {:>10}  {}", i, printable(layer.file), width,
+    std::string text = fmt::format("{:<3}{:<{}}  {:>10}  {}", i, vmdk::printable(layer.file), width,
                                    vmdk::format_size(layer.allocated), layer.create_type);
     if (i > 0 && !parent_matches(facts, i))
       text += "  (made over another content of its parent)";

@@ -5,6 +5,7 @@
 
 #include <vmdk/disk.h>
 
+#include "base/text.h"
 #include "io/posix_file_system.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/verbs.h"
@@ -70,7 +71,7 @@ class Printer {
     std::string text = fmt::format("{:>16} {:>16}  {:<10} {:>5}", run.begin.bytes(), run.length,
                                    kind_word(run.kind), layer_text(run));
     if (run.kind == vmdk::MapKind::kData)
-      text += fmt::format("  {}, {}", run.where.bytes(), printable(run.file));
+      text += fmt::format("  {}, {}", run.where.bytes(), vmdk::printable(run.file));
     print_line(text);
   }
 

@@ -22,10 +22,6 @@ using Json = nlohmann::ordered_json;
 // The version of everything printed with --json.
 inline constexpr int kSchema = 1;
 
-// The text with control characters written as \xNN: names come from images, and a terminal would
-// obey them.
-std::string printable(std::string_view text);
-
 // "vmdkctl: MESSAGE" and its hint, on stderr.
 void print_error(const vmdk::Error& error);
 void print_note(std::string_view text);
@@ -40,8 +36,6 @@ void print_line(std::string_view text);
 void put_bytes(Json& object, const std::string& key, std::string_view bytes);
 // One line.
 std::string to_text(const Json& object);
-
-std::string base64(std::string_view bytes);
 
 // Content ids as they stand in descriptors.
 std::string cid_text(std::uint32_t cid);

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "vmdkctl/output.h"
 
 namespace vmdkctl {
@@ -18,7 +19,7 @@ constexpr std::chrono::milliseconds kInterval{250};
 }  // namespace
 
 ProgressLine::ProgressLine(std::string label, bool asked_for)
-    : label_(printable(label)),
+    : label_(vmdk::printable(label)),
       terminal_(isatty(STDERR_FILENO) == 1),
       asked_for_(asked_for),
       last_(std::chrono::steady_clock::now()) {}

@@ -131,7 +131,7 @@ Status FileLocks::acquire(std::uint32_t bytes) {
       return true;
     // Only a write lock on the byte itself, which no program of this protocol takes, is in the way.
     const int err = errno;
-    status = err == EAGAIN || err == EACCES ? Status(conflict(LockMode::kWrite, position_of(bit)))
+    status = err == EAGAIN || err == EACCES ? Status(conflict(position_of(bit)))
                                             : Status(cannot_lock(err, name_));
     return false;
   });
@@ -146,7 +146,7 @@ Status FileLocks::look_for_conflicts(LockMode mode) const {
     if (ofd_lock(fd_, F_OFD_GETLK, request) != 0)
       status = cannot_lock(errno, name_);
     else if (request.l_type != F_UNLCK)
-      status = conflict(mode, position_of(bit));
+      status = conflict(position_of(bit));
     return status.has_value();
   });
   return status;
@@ -160,15 +160,12 @@ void FileLocks::release(std::uint32_t bytes) noexcept {
   });
 }
 
-Error FileLocks::conflict(LockMode mode, int position) const {
+Error FileLocks::conflict(int position) const {
   const auto holder = find_lock_holder(fd_, position);
   auto message =
       holder ? fmt::format("{}: in use: {} holds {}", name_, *holder, what_is_held(position))
              : fmt::format("{}: in use by another program", name_);
-  return Error::make(ErrorCode::kBusy, std::move(message))
-      .with_hint(mode == LockMode::kReadBesideWriter
-                     ? "stop the program that uses it"
-                     : "stop the program that uses it, or read beside it: -r --share");
+  return Error::make(ErrorCode::kBusy, std::move(message)).with_hint(kInUseHint);
 }
 
 }  // namespace vmdk

@@ -15,6 +15,9 @@
 
 namespace vmdk {
 
+// The hint of every kBusy of FileLocks. A caller who knows another way out adds it.
+inline constexpr const char* kInUseHint = "stop the program that uses it";
+
 // The locks of one open file. Thread-safe. They go when the descriptor is closed.
 class FileLocks {
  public:
@@ -29,7 +32,7 @@ class FileLocks {
   Status acquire(std::uint32_t bytes);
   Status look_for_conflicts(LockMode mode) const;
   void release(std::uint32_t bytes) noexcept;
-  Error conflict(LockMode mode, int position) const;
+  Error conflict(int position) const;
 
   // Constant after construction.
   const int fd_;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 
 #include "base/text.h"
 #include "fuse/server.h"
+#include "io/file_locks.h"
 #include "io/posix_file_system.h"
 #include "vmdkfuse/bdi.h"
 #include "vmdkfuse/control_socket.h"
@@ -88,12 +90,21 @@ Status Daemon::prepare_mountpoint() {
   return {};
 }
 
-// Whether the system, not the kind of the image, forbids writing.
+// Whether the system, not the kind of the image nor a rule of ours, forbids writing. The refusals
+// of ours have an errno too, but do not end with its text.
 bool is_write_protected(const Error& error) {
-  if (error.code() != ErrorCode::kDenied && error.code() != ErrorCode::kReadOnly)
-    return false;
   const int err = error.errno_value();
-  return err == EACCES || err == EPERM || err == EROFS;
+  if (err != EACCES && err != EPERM && err != EROFS)
+    return false;
+  return error.message().ends_with(": " + std::generic_category().message(err));
+}
+
+// Who cannot have the image alone may perhaps read it.
+Error with_way_out(Error error, const Options& options) {
+  if (options.share || error.hint() != vmdk::kInUseHint)
+    return error;
+  return std::move(error).with_hint(
+      fmt::format("{}, or read beside it: -r --share", vmdk::kInUseHint));
 }
 
 Status Daemon::open_disk() {
@@ -109,7 +120,7 @@ Status Daemon::open_disk() {
     }
   }
   if (!disk)
-    return std::move(disk).error();
+    return with_way_out(std::move(disk).error(), options_);
   disk_ = *std::move(disk);
   if (options_.share)
     log_.warning(fmt::format("{}: read beside a writer: the view may be torn", image()));
@@ -128,7 +139,9 @@ Status Daemon::mount() {
   auto server = Server::mount(*disk_, std::move(plan));
   if (!server) {
     std::string hint = mount_hint();
-    const bool refused = server.error().message().find("not permitted") != std::string::npos;
+    const std::string& text = server.error().message();
+    const bool refused = text.find("not permitted") != std::string::npos ||
+                         text.find("Permission denied") != std::string::npos;
     return hint.empty() || !refused ? std::move(server).error()
                                     : std::move(server).error().with_hint(std::move(hint));
   }

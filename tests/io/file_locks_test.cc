@@ -23,8 +23,6 @@
 namespace vmdk {
 namespace {
 
-constexpr const char* kShareHint = "stop the program that uses it, or read beside it: -r --share";
-
 class FileLocksTest : public testing::Test {
  protected:
   FileLocksTest() { folder_.write("disk.img", std::string(64 * kKiB, 'x')); }
@@ -64,7 +62,7 @@ class FileLocksTest : public testing::Test {
     EXPECT_EQ(status.error().code(), ErrorCode::kBusy);
     EXPECT_EQ(status.error().errno_value(), EBUSY);
     EXPECT_EQ(status.error().message(), path_.string() + ": in use" + what);
-    EXPECT_EQ(status.error().hint(), kShareHint);
+    EXPECT_EQ(status.error().hint(), kInUseHint);
   }
 
   TempFolder folder_;

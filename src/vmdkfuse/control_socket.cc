@@ -44,6 +44,10 @@ const sockaddr* general(const sockaddr_un& address) noexcept {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
+bool is_ours_alone(const struct stat& found) noexcept {
+  return S_ISDIR(found.st_mode) && found.st_uid == geteuid() && (found.st_mode & 077U) == 0;
+}
+
 Status make_private_folder(const std::filesystem::path& folder) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return Error::from_errno(errno, folder.string());
@@ -52,7 +56,7 @@ Status make_private_folder(const std::filesystem::path& folder) {
 
   if (lstat(folder.c_str(), &found) != 0)
     return Error::from_errno(errno, folder.string());
-  if (!S_ISDIR(found.st_mode) || found.st_uid != geteuid() || (found.st_mode & 077U) != 0)
+  if (!is_ours_alone(found))
     return Error::make(ErrorCode::kDenied,
                        fmt::format("{}: not a folder of ours alone", folder.string()));
   return {};
@@ -72,15 +76,22 @@ std::optional<std::filesystem::path> control_folder() {
   if (geteuid() == 0)
     return std::filesystem::path("/run") / kFolderName;
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime == nullptr || *runtime != '/')
+  if (runtime != nullptr && *runtime == '/')
+    return std::filesystem::path(runtime) / kFolderName;
+  // Where the variable is missing (su, cron), the folder that it would name is often there.
+  const auto usual = std::filesystem::path("/run/user") / std::to_string(geteuid());
+
+  struct stat found {};
+
+  if (lstat(usual.c_str(), &found) != 0 || !is_ours_alone(found))
     return std::nullopt;
-  return std::filesystem::path(runtime) / kFolderName;
+  return usual / kFolderName;
 }
 
 Result<ControlSocket> ControlSocket::listen(dev_t device) {
   const auto folder = control_folder();
   if (!folder)
-    return Error::make(ErrorCode::kUnsupported, "XDG_RUNTIME_DIR is not set");
+    return Error::make(ErrorCode::kUnsupported, "there is no XDG_RUNTIME_DIR");
   RETURN_IF_ERROR(make_private_folder(*folder));
   std::filesystem::path path = *folder / socket_name(device);
   ASSIGN_OR_RETURN(const sockaddr_un address, address_of(path));

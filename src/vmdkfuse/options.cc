@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <system_error>
@@ -216,9 +217,13 @@ Status apply_rule(Options& options, const Rule& rule, std::string_view value) {
 Status apply_list_item(Options& options, const std::string& item) {
   constexpr std::string_view kMaxRead = "max_read=";
   if (item.starts_with(kMaxRead)) {
-    ASSIGN_OR_RETURN(options.max_read,
-                     to_number<unsigned>(item.substr(kMaxRead.size()), 4096, 1U << 20U));
+    auto value = to_number<unsigned>(item.substr(kMaxRead.size()), 4096, 1U << 20U);
+    if (!value)
+      return std::move(value).error().with_context("max_read");
+    options.max_read = *value;
   }
+  if (item == "remount")
+    return usage("a mount cannot be changed: unmount it and mount it again");
   if (is_mount_option(item)) {
     options.mount_options.push_back(item);
     return {};
@@ -238,8 +243,8 @@ Status apply_list_item(Options& options, const std::string& item) {
     return unknown("mount option", name, known);
   }
   if (rule->takes_value != (equals != std::string::npos))
-    return usage(fmt::format("mount option \"{}\" {} a value", name,
-                             rule->takes_value ? "needs" : "takes no"));
+    return usage(fmt::format("mount option \"{}\" {} value", name,
+                             rule->takes_value ? "needs a" : "takes no"));
   return apply_rule(options, *rule, rule->takes_value ? plain.substr(equals + 1) : "");
 }
 
@@ -257,6 +262,14 @@ po::options_description describe() {
   description.add_options()(",o", po::value<std::string>(), "");
   description.add_options()(kArgumentKey, po::value<std::string>(), "");
   return description;
+}
+
+// Boost writes two dashes before a single letter as well.
+std::string with_true_dashes(std::string text) {
+  const std::size_t at = text.find("'--");
+  if (at != std::string::npos && at + 4 < text.size() && text[at + 4] == '\'')
+    text.erase(at + 1, 1);
+  return text;
 }
 
 Result<std::vector<po::option>> split_command_line(std::span<const std::string> arguments) {
@@ -279,12 +292,17 @@ Result<std::vector<po::option>> split_command_line(std::span<const std::string> 
       name.remove_prefix(1);
     return unknown("option", name.substr(0, name.find('=')), option_names());
   } catch (const po::error& error) {
-    return usage(error.what());
+    return usage(with_true_dashes(error.what()));
   }
 }
 
 Status check_together(const Options& options) {
   const std::size_t count = options.arguments.size();
+  const auto empty = std::find(options.arguments.begin(), options.arguments.end(), "");
+  if (empty != options.arguments.end()) {
+    const bool image = options.action == Action::kMount && empty == options.arguments.begin();
+    return usage(image ? "IMAGE is empty" : "MOUNTPOINT is empty");
+  }
   switch (options.action) {
     case Action::kMount:
       if (count != 2)

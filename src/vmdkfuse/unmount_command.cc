@@ -69,11 +69,14 @@ int wait_for_daemon(const std::string& name, ControlClient& daemon) {
     say(name, "the daemon died before it had written everything");
     return kInternal;
   }
-  const std::string verdict = *line;
+  std::string_view verdict = *line;
   while (daemon.next_line(std::nullopt, timed_out)) {
   }
   if (verdict == "done")
     return kOk;
+  constexpr std::string_view kFailed = "failed ";
+  if (verdict.starts_with(kFailed))
+    verdict.remove_prefix(kFailed.size());
   say(name, verdict);
   return kSystem;
 }
@@ -109,7 +112,9 @@ int unmount_one(const std::string& name) {
   const SyncVerdict sync = sync_disk(*mountpoint);
   const bool daemon_decides = daemon && (sync.error == EACCES || sync.old);
   const bool failed = sync.error != 0 && !daemon_decides;
-  if (failed)
+  if (sync.error == ENOTCONN)
+    say(name, "the daemon died; what it had not written yet is lost");
+  else if (failed)
     say(name,
         fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));
   const UnmountOutcome outcome = unmount_patiently(mountpoint->path);

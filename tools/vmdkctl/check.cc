@@ -66,16 +66,22 @@ Json report_json(std::string_view image, const vmdk::CheckReport& report) {
   return json;
 }
 
+// "1 leak", "2 leaks"
+std::string counted(std::uint64_t count, std::string_view word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
+
 void print_report(std::string_view image, const vmdk::CheckReport& report) {
   for (const vmdk::Finding& finding : report.findings) {
     print_line(fmt::format("{}: {}: {}", vmdk::printable(finding.file),
-                           severity_word(finding.severity), vmdk::printable(finding.text)));
+                           severity_word(finding.severity), vmdk::printable_lines(finding.text)));
   }
   for (const std::string& repair : report.repairs)
     print_line(fmt::format("repaired: {}", vmdk::printable(repair)));
   std::string text = fmt::format("{}: {}", vmdk::printable(image), verdict_word(report));
   if (report.damage_count + report.leak_count > 0)
-    text += fmt::format(", {} errors, {} leaks", report.damage_count, report.leak_count);
+    text += fmt::format(", {}, {}", counted(report.damage_count, "error"),
+                        counted(report.leak_count, "leak"));
   if (report.total_grains > 0)
     text += fmt::format(", {} of {} grains in use", report.allocated_grains, report.total_grains);
   if (report.unused_bytes > 0)
@@ -92,6 +98,11 @@ vmdk::Result<vmdk::CheckOptions> options_of(const Usage& usage, const Arguments&
                                           "commits, --repair=tables also makes the tables' copies "
                                           "agree",
                                           *repair));
+  }
+  if (const auto force = arguments.value("force")) {
+    if (*force != "stale-lck")
+      return usage_error(usage, fmt::format("--force: \"{}\" is not stale-lck", *force));
+    options.open.force_stale_lck = true;
   }
   options.repair = repair.has_value();
   options.repair_tables = repair == "tables";
@@ -125,17 +136,19 @@ int run_check(const Usage& usage, const Arguments& arguments) {
 }  // namespace
 
 Verb check_verb() {
-  Usage usage{"check",
-              "IMAGE",
-              "Checks an image and its parents. Exit status: 0 clean, 1 could not run,\n"
-              "2 damage, 3 leaks, unclean mark or interrupted commit (which lose no data).",
-              {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
-               {"repair", 0, OptionKind::kOptionalValue, "tables",
-                "end an interrupted commit and clear the mark; with\n"
-                "\"=tables\" also make the copies of the tables agree"},
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
-              1,
-              1};
+  Usage usage{
+      "check",
+      "IMAGE",
+      "Checks an image and its parents. Exit status: 0 clean, 1 could not run,\n"
+      "2 damage, 3 leaks, unclean mark or interrupted commit (which lose no data).",
+      {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
+       {"repair", 0, OptionKind::kOptionalValue, "tables",
+        "end an interrupted commit and clear the mark; with\n"
+        "\"=tables\" also make the copies of the tables agree"},
+       {"force", 0, OptionKind::kValue, "stale-lck", "repair although a VMware lock folder exists"},
+       {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+      1,
+      1};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
   return {std::move(usage), run_check, kCouldNotRun};

@@ -226,6 +226,8 @@ class Checker {
     for (const std::string& finding : scan.copy_findings)
       add(Severity::kDamage, sparse.file->name(), finding);
     report_.damage_count += scan.unequal - scan.copy_findings.size();
+    if (can_equalise(sparse))
+      add(Severity::kNote, sparse.file->name(), "--repair=tables makes the copies equal");
   }
 
   // Mends what can be mended without a guess, then checks again: the report tells what is left.

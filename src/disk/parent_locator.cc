@@ -20,6 +20,11 @@ std::string wanted_line(const fs::path& child, const Descriptor& descriptor) {
                                   : fmt::format("  (hint in the image: \"{}\")", hint));
 }
 
+// Errors begin with the path, which the list of places shows already.
+std::string without_prefix(const std::string& message, const std::string& prefix) {
+  return message.starts_with(prefix) ? message.substr(prefix.size()) : message;
+}
+
 }  // namespace
 
 ParentLocator::ParentLocator(FileSystem& file_system, const PathPolicy& policy,
@@ -36,7 +41,7 @@ std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
       found.push_back({std::move(path), named_by_user});
   };
   if (next_given_ < options_.parents.size())
-    add(options_.parents[next_given_++], true);
+    add(options_.parents[next_given_], true);
   if (!hint.empty()) {
     const fs::path folder = folder_of(child);
     add(folder / hint, false);  // an absolute hint stands for itself
@@ -61,11 +66,14 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
                              place.path.native(), answer);
   };
   std::optional<FoundParent> stale;
+  bool outside = false;
   for (const Place& place : places(child, descriptor.parent_hint())) {
     auto file = open(place, child);
     if (!file) {
-      note(place,
-           file.error().code() == ErrorCode::kNotFound ? "no such file" : file.error().message());
+      outside = outside || file.error().code() == ErrorCode::kDenied;
+      note(place, file.error().code() == ErrorCode::kNotFound
+                      ? "no such file"
+                      : without_prefix(file.error().message(), place.path.native() + ": "));
       continue;
     }
     auto text = read_image_text(**file);
@@ -75,15 +83,19 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
     }
     const std::uint32_t cid = text->descriptor.cid();
     FoundParent parent{place.path, std::move(*file), std::move(*text)};
-    if (cid == wanted)
+    if (cid == wanted) {
+      // Only a file that was needed is used up: "the next missing parent".
+      next_given_ += place.named_by_user ? 1 : 0;
       return parent;
+    }
     note(place, fmt::format("its content id is {:08x}", cid));
     if (!stale)
       stale = std::move(parent);
   }
   if (!stale)
     return Error::make(ErrorCode::kNotFound, wanted_line(child, descriptor) + looked_at)
-        .with_hint("--parent=FILE names it, --search=DIR looks in another folder");
+        .with_hint(fmt::format("--parent=FILE names it, --search=DIR looks in another folder{}",
+                               outside ? ", --allow-dir=DIR allows a folder" : ""));
   if (options_.ignore_cid && options_.access == Access::kReadOnly)
     return std::move(*stale);
   return Error::make(ErrorCode::kStaleParent,

@@ -88,7 +88,7 @@ std::optional<GrainSpace> GrainAllocator::from_window(std::uint64_t first, std::
     if (end == begin)
       return std::nullopt;  // the grain had this place before it was discarded
     window.active = true;
-    return GrainSpace{FileOffset(window.where + begin * grain_bytes_), end - begin, true};
+    return GrainSpace{FileOffset(window.where + begin * grain_bytes_), end - begin, window.fresh};
   }
   return std::nullopt;
 }
@@ -114,7 +114,7 @@ std::optional<GrainAllocator::StreamEnd> GrainAllocator::stream_before(std::uint
   return *recent;
 }
 
-bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count) {
+bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool partial) {
   if (batch_ <= 1)
     return false;
   const auto stream = stream_before(first, count);
@@ -137,7 +137,9 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count) {
       length = std::min(length, window.first - stream->end);
   if (stream->end + length <= first)
     return false;
-  const auto space = from_end(length);
+  auto space = partial ? std::nullopt : from_spare(length);
+  if (!space)
+    space = from_end(length);
   if (!space)
     return false;
   std::erase_if(recent_, [&](const StreamEnd& recent) { return recent.end == stream->end; });
@@ -177,7 +179,7 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
   collect_released();
   if (auto space = from_window(first, count))
     return *space;
-  if (open_window(first, count))
+  if (open_window(first, count, partial))
     if (auto space = from_window(first, count))
       return *space;
   note_reservation(first, count);
@@ -269,7 +271,7 @@ void GrainAllocator::collect_released() {
 void GrainAllocator::close_window(const Window& window) {
   for (std::uint64_t i = 0; i < window.taken.size(); ++i)
     if (!window.taken[i])
-      add_range(fresh_rest_, window.where + i * grain_bytes_, grain_bytes_);
+      add_range(window.fresh ? fresh_rest_ : spare_, window.where + i * grain_bytes_, grain_bytes_);
 }
 
 void GrainAllocator::tick() {
@@ -293,8 +295,24 @@ std::uint64_t GrainAllocator::next() const {
   return next_;
 }
 
-std::uint64_t GrainAllocator::used_end() const {
+std::uint64_t GrainAllocator::settle_end() {
   const std::lock_guard lock(mutex_);
+  collect_released();
+  for (const Window& window : std::exchange(windows_, {}))
+    close_window(window);
+  // Ranges of one kind are never adjacent, those of the two kinds may be.
+  const auto lower_over = [&](const Ranges& ranges) {
+    const auto behind = ranges.lower_bound(used_end_);
+    if (behind == ranges.begin())
+      return false;
+    const auto& [begin, length] = *std::prev(behind);
+    if (begin + length < used_end_)
+      return false;
+    used_end_ = begin;
+    return true;
+  };
+  while (lower_over(spare_) || lower_over(fresh_rest_)) {
+  }
   return used_end_;
 }
 

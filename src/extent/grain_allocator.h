@@ -80,15 +80,17 @@ class GrainAllocator {
   // Bytes: behind the last grain that was ever handed out. A short read before it and behind the
   // size at open is fresh space that has not been written yet.
   std::uint64_t next() const;
-  // Bytes: the end of the last grain in use, at least of the metadata.
-  std::uint64_t used_end() const;
+  // Bytes: the end of the last grain in use, at least of the metadata. Ends all windows. Requires:
+  // no request runs, and everything is committed.
+  std::uint64_t settle_end();
 
  private:
   struct Window {
     std::uint64_t first = 0;  // grain of the disk
     std::uint64_t where = 0;  // byte in the file
     std::vector<bool> taken;  // one a grain
-    bool active = true;       // used since the last tick
+    bool fresh = true;
+    bool active = true;  // used since the last tick
   };
 
   struct Waiting {
@@ -103,7 +105,7 @@ class GrainAllocator {
   };
 
   std::optional<GrainSpace> from_window(std::uint64_t first, std::uint64_t count);
-  bool open_window(std::uint64_t first, std::uint64_t count);
+  bool open_window(std::uint64_t first, std::uint64_t count, bool partial);
   std::optional<StreamEnd> stream_before(std::uint64_t first, std::uint64_t count) const;
   bool is_in_window(std::uint64_t grain) const noexcept;
   std::optional<GrainSpace> from_spare(std::uint64_t count);

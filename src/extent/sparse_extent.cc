@@ -304,7 +304,7 @@ Status SparseExtent::trim() {
   if (!marked_)
     return {};
   ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
-  const std::uint64_t end = allocator_.used_end();
+  const std::uint64_t end = allocator_.settle_end();
   return size > end ? file_.resize(end) : Status{};
 }
 

@@ -94,10 +94,10 @@ TEST_F(GrainAllocatorTest, FreshSpaceBeginsBehindTheFile) {
   EXPECT_EQ(space.count, 3U);
   EXPECT_TRUE(space.fresh);
   EXPECT_EQ(allocator.next(), kBegin + 4 * kGrain);
-  EXPECT_EQ(allocator.used_end(), kBegin);
+  EXPECT_EQ(allocator.settle_end(), kBegin);
   allocator.note_used(kBegin + 4 * kGrain);
   allocator.note_used(kBegin + 2 * kGrain);
-  EXPECT_EQ(allocator.used_end(), kBegin + 4 * kGrain);
+  EXPECT_EQ(allocator.settle_end(), kBegin + 4 * kGrain);
 }
 
 TEST_F(GrainAllocatorTest, AStreamLiesInTheFileAsOnTheDisk) {

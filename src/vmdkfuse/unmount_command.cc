@@ -114,6 +114,9 @@ int unmount_one(const std::string& name) {
   const bool failed = sync.error != 0 && !daemon_decides;
   if (sync.error == ENOTCONN)
     say(name, "the daemon died; what it had not written yet is lost");
+  else if (sync.error == EACCES && failed)
+    say(name,
+        "another user's mount, which cannot be looked into: whether all is on disk is not known");
   else if (failed)
     say(name,
         fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
 #include "io/lock_holder.h"
 
 namespace vmdk {

@@ -15,9 +15,6 @@
 
 namespace vmdk {
 
-// The hint of every kBusy of FileLocks. A caller who knows another way out adds it.
-inline constexpr const char* kInUseHint = "stop the program that uses it";
-
 // The locks of one open file. Thread-safe. They go when the descriptor is closed.
 class FileLocks {
  public:

@@ -13,9 +13,9 @@
 
 #include <vmdk/disk.h>
 
+#include "base/hints.h"
 #include "base/text.h"
 #include "fuse/server.h"
-#include "io/file_locks.h"
 #include "io/posix_file_system.h"
 #include "vmdkfuse/bdi.h"
 #include "vmdkfuse/control_socket.h"

@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hints.h"
 #include "child_program.h"
 #include "io/lock_holder.h"
 #include "io/posix_file_system.h"

@@ -25,8 +25,8 @@ allowed() {
     src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|$LIBRARIES|sys/uio\.h" ;;
     src/disk) echo "$BASE|format/.*|extent/.*|disk/.*|vmdk/.*|$LIBRARIES|sys/uio\.h" ;;
     src/fuse) echo "$BASE|fuse/.*|vmdk/(disk|result|units|progress)\.h|fuse_lowlevel\.h|fuse3/.*|$LIBRARIES|$POSIX" ;;
-    src/vmdkfuse) echo "$BASE|vmdkfuse/.*|fuse/.*|io/(posix_file_system|unique_fd)\.h|vmdk/.*|boost/.*|spdlog/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
-    tools/vmdkctl) echo "$BASE|vmdkctl/.*|io/posix_file_system\.h|vmdk/.*|boost/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
+    src/vmdkfuse) echo "$BASE|vmdkfuse/.*|fuse/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|boost/.*|spdlog/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
+    tools/vmdkctl) echo "$BASE|vmdkctl/.*|io/(posix_file_system|standard_streams)\.h|vmdk/.*|boost/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
   esac
 }
 

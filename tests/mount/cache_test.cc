@@ -170,10 +170,13 @@ TEST_P(HoleTest, UnwrittenDirtyDataIsNeverHidden) {
 }
 
 TEST_P(HoleTest, MappedDirtyDataIsNeverHidden) {
-  if (std::string(GetParam()) == "none")
-    GTEST_SKIP() << "without a page cache nothing can be mapped shared";
   const OpenFile file(path("flat"), O_RDWR);
   void* memory = mmap(nullptr, kDiskSize, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (std::string(GetParam()) == "none" && memory == MAP_FAILED) {
+    // Past the page cache a file can be mapped only where libfuse knows how to allow it.
+    EXPECT_EQ(errno, ENODEV);
+    return;
+  }
   ASSERT_NE(memory, MAP_FAILED);
   std::memcpy(static_cast<char*>(memory) + 3'000'000, "mapped", 6);
   EXPECT_TRUE(shell("cp --sparse=always flat copy"));

@@ -22,9 +22,10 @@ struct FoundParent {
   ImageText text;
 };
 
-// Looks, in this order, at: the next `--parent` file that was not used yet; the hint as it is; the hint's last component
-// beside the child (hints may be Windows or VMFS paths); that name in the `--search` folders. The
-// first file whose content id is the wanted one is taken. Used by the thread that opens a disk.
+// Looks, in this order, at: the next `--parent` file that was not used yet; the hint as it is; the
+// hint's last component beside the child (hints may be Windows or VMFS paths); that name in the
+// `--search` folders. The first file whose content id is the wanted one is taken. Used by the
+// thread that opens a disk.
 class ParentLocator {
  public:
   ParentLocator(FileSystem& file_system, const PathPolicy& policy, const OpenOptions& options);

@@ -143,8 +143,10 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool 
   if (!space)
     return false;
   std::erase_if(recent_, [&](const StreamEnd& recent) { return recent.end == stream->end; });
-  windows_.push_back(
-      {.first = stream->end, .where = space->where.bytes(), .taken = std::vector<bool>(length)});
+  windows_.push_back({.first = stream->end,
+                      .where = space->where.bytes(),
+                      .taken = std::vector<bool>(length),
+                      .fresh = space->fresh});
   return true;
 }
 

@@ -296,6 +296,24 @@ TEST_F(GrainAllocatorTest, NoGrainStartsBehindTheLastSectorOfAnEntry) {
   EXPECT_EQ(got, 4U);
 }
 
+TEST_F(GrainAllocatorTest, AWindowInSpareSpaceIsNotFresh) {
+  auto allocator = make();
+  allocator.add_unused(FileOffset(kBegin - kGrain), 1);
+  allocator.give_back({FileOffset(kBegin + 1000 * kGrain), 400, false});
+  ASSERT_OK_AND_ASSIGN(const GrainSpace seed, allocator.reserve(0, 16, true));
+  EXPECT_TRUE(seed.fresh);
+  ASSERT_OK_AND_ASSIGN(const GrainSpace whole, allocator.reserve(16, 16, false));
+  EXPECT_EQ(whole.where.bytes(), kBegin + 1000 * kGrain);
+  EXPECT_FALSE(whole.fresh) << "old bytes are there";
+  ASSERT_OK_AND_ASSIGN(const GrainSpace part, allocator.reserve(32, 1, true));
+  EXPECT_EQ(part.where.bytes(), kBegin + 1016 * kGrain) << "in the window";
+  EXPECT_FALSE(part.fresh) << "old bytes are there";
+  allocator.tick();
+  allocator.tick();
+  ASSERT_OK_AND_ASSIGN(const GrainSpace rest, allocator.reserve(5000, 20, false));
+  EXPECT_FALSE(rest.fresh) << "the window's rest is spare again";
+}
+
 TEST_F(GrainAllocatorTest, ReservationsEndWhenSpaceIsShort) {
   constexpr std::uint64_t kEnd = (std::uint64_t{1} << 32U) * kSectorSize;
   auto allocator = make(512, kEnd - 12 * kGrain);

@@ -81,7 +81,14 @@ pid_t MountTest::daemon() const {
 
 bool MountTest::daemon_lives() const {
   const pid_t pid = daemon();
-  return pid > 0 && kill(pid, 0) == 0;
+  if (pid <= 0)
+    return false;
+  // "PID (name) STATE …": one that has ended may wait a while for whoever collects it.
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const std::size_t state = line.rfind(") ");
+  return state != std::string::npos && line[state + 2] != 'Z' && line[state + 2] != 'X';
 }
 
 bool MountTest::daemon_ends() const {

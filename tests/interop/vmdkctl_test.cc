@@ -145,7 +145,8 @@ const std::map<std::string, std::set<std::string>>& known_options() {
         "--allow-dir", "--progress", "--help"}},
       {"info", {"--json", "--parent", "--search", "--allow-dir", "--help"}},
       {"check",
-       {"--json", "--repair", "--progress", "--parent", "--search", "--allow-dir", "--help"}},
+       {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
+        "--help"}},
       {"map", {"--json", "--share", "--parent", "--search", "--allow-dir", "--help"}},
   };
   return options;

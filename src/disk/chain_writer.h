@@ -20,14 +20,13 @@ class ChainWriter {
 
   Status write(DiskOffset at, std::span<const std::byte> from);
 
-  // How much of a range one clear() takes: within one extent, up to a whole grain, and so much
-  // that the tables it makes dirty stay few. Requires: length > 0.
+  // How much of a range one clear() takes: it ends inside one extent, splits no grain, and is so
+  // short that the tables it makes dirty stay few. Requires: length > 0.
   std::uint64_t first_piece(DiskOffset at, std::uint64_t length) const;
 
-  // Requires: the range is one such piece.
   // Makes a range read as zeros; whole grains by their entry alone, the rest by writing zeros where
   // data shows. `frees` false: the image cannot hide its parent, so zeros are written everywhere
-  // that data shows.
+  // that data shows. Requires: the range is no longer than its first_piece().
   Status clear(DiskOffset at, std::uint64_t length, bool frees);
 
  private:

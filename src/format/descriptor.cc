@@ -1,5 +1,6 @@
 #include "format/descriptor.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 

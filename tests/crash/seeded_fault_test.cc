@@ -1,5 +1,6 @@
 // The crash tests have teeth: an engine that writes in a wrong way is caught.
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <ostream>

@@ -1,4 +1,5 @@
 // Files that VMware and others made.
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <filesystem>

@@ -1,5 +1,6 @@
 #include "format/sparse_header.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -18,6 +18,14 @@ as_root() {
   fi
 }
 
+# Whether the distribution has the package. The answer is read whole: a reader that stops at the
+# first match can break the pipe, which "pipefail" takes for "no".
+has_candidate() {
+  local policy
+  policy=$(apt-cache policy "$1" 2>/dev/null) || return 1
+  [[ $policy =~ Candidate:\ [^\(] ]]
+}
+
 # install_missing PROGRAM PACKAGE...: says what it does; installs nothing that is there. Packages
 # that begin with "?" may be unknown to the distribution.
 install_missing() {
@@ -47,7 +55,7 @@ install_missing() {
   echo "$program: apt-get update"
   as_root apt-get -qq update
   for package in "${optional[@]}"; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q '^  Candidate: [^(]'; then
+    if has_candidate "$package"; then
       missing+=("$package")
     else
       echo "$program: $package is not in this distribution; going on without it"

@@ -114,7 +114,7 @@ class Checker {
         continue;
       OpenFile* extent = &top;
       if (!text.header) {
-        auto named = policy_.open(folder_of(path), line.file_name, access);
+        auto named = policy_.open_extent(folder_of(path), line.file_name, access);
         if (!named) {
           add(Severity::kDamage, path.native(),
               fmt::format("line {}: {}", line.line_number, named.error().message()));

@@ -71,8 +71,8 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
                       path_.native(), line.line_number, to_string(line.type)));
     return open_sparse(line, *file_, writable, context);
   }
-  auto file = context.policy.open(folder_of(path_), line.file_name,
-                                  writable ? Access::kReadWrite : Access::kReadOnly);
+  auto file = context.policy.open_extent(folder_of(path_), line.file_name,
+                                         writable ? Access::kReadWrite : Access::kReadOnly);
   if (!file)
     return std::move(file).error().with_context(
         fmt::format("{}: extent in line {}", path_.native(), line.line_number));

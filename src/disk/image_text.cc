@@ -120,9 +120,9 @@ Result<ImageText> read_embedded(const File& file) {
   if (bytes.empty() || bytes.front() == std::byte{0})
     return member_of_disk(file, "one extent of a split disk: it has no descriptor of its own");
   ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
+  // A header without a capacity only wraps the descriptor of a disk whose extents are other files.
   if (header.capacity.count() == 0)
-    return refuse(file, ErrorCode::kUnsupported,
-                  "a sparse header that only wraps a descriptor: this kind is not supported");
+    return ImageText{std::move(descriptor), begin, std::nullopt};
   if (descriptor.extents().size() != 1)
     return refuse(file, ErrorCode::kCorrupt,
                   "the embedded descriptor names more than one extent; it can only mean this file");

@@ -16,7 +16,7 @@ namespace vmdk {
 struct ImageText {
   Descriptor descriptor;
   FileOffset begin;                    // of the text in the file
-  std::optional<SparseHeader> header;  // the descriptor is embedded: the file is the extent itself
+  std::optional<SparseHeader> header;  // the file is the extent itself, with its descriptor in it
 };
 
 // Recognises the file and reads its descriptor. What is not an image that can be opened by itself

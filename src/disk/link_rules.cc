@@ -11,13 +11,21 @@
 namespace vmdk {
 namespace {
 
-constexpr std::array<std::string_view, 7> kServedTypes{"monolithicSparse",
-                                                       "monolithicFlat",
-                                                       "twoGbMaxExtentSparse",
-                                                       "twoGbMaxExtentFlat",
-                                                       "2GbMaxExtentSparse",
-                                                       "2GbMaxExtentFlat",
-                                                       "vmfs"};
+// What the extents are is said by their lines and files; these names promise nothing else.
+constexpr std::array kServedTypes = std::to_array<std::string_view>(
+    {"monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat",
+     "2GbMaxExtentSparse", "2GbMaxExtentFlat", "vmfs", "vmfsThin", "vmfsThick", "vmfsPreallocated",
+     "vmfsEagerZeroedThick", "custom"});
+// Disks whose bytes lie on a device of an ESX host.
+constexpr std::array kMappedTypes = std::to_array<std::string_view>(
+    {"vmfsRaw", "vmfsRDM", "vmfsRDMP", "vmfsRawDeviceMap", "vmfsPassthroughRawDeviceMap"});
+constexpr std::array kDeviceTypes =
+    std::to_array<std::string_view>({"fullDevice", "partitionedDevice"});
+
+template <std::size_t N>
+bool is_one_of(const std::array<std::string_view, N>& names, std::string_view name) noexcept {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 bool is_served(ExtentType type) noexcept {
   return type == ExtentType::kFlat || type == ExtentType::kVmfs || type == ExtentType::kSparse ||
@@ -29,16 +37,32 @@ Error unsupported(const std::filesystem::path& path, std::string_view what) {
                      fmt::format("{}: {}: this kind is not supported", path.native(), what));
 }
 
+Error mapping(const std::filesystem::path& path, std::string_view what) {
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: {}: a raw device mapping, which only the ESX host that has "
+                                 "the device can follow",
+                                 path.native(), what))
+      .with_hint("copy the disk on that host: vmkfstools -i IMAGE COPY -d thin");
+}
+
 Error contradiction(const std::filesystem::path& path, std::string_view why) {
   return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
 }
 
 Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor) {
   const std::string& type = descriptor.create_type();
-  if (std::find(kServedTypes.begin(), kServedTypes.end(), type) == kServedTypes.end())
+  if (is_one_of(kMappedTypes, type))
+    return mapping(path, fmt::format("createType \"{}\"", type));
+  if (is_one_of(kDeviceTypes, type))
+    return unsupported(path, fmt::format("createType \"{}\", a disk made of devices", type))
+        .with_hint("read the device itself; no VMDK stands in between");
+  if (!is_one_of(kServedTypes, type))
     return unsupported(path, fmt::format("createType \"{}\"", type));
   for (const ExtentLine& line : descriptor.extents())
-    if (!is_served(line.type))
+    if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
+      return mapping(path, fmt::format("line {}: an extent of type {}", line.line_number,
+                                       to_string(line.type)));
+    else if (!is_served(line.type))
       return unsupported(path, fmt::format("line {}: an extent of type {}", line.line_number,
                                            to_string(line.type)));
   return {};

@@ -30,6 +30,12 @@ fs::path beneath(const fs::path& folder, const fs::path& file) {
   return way;
 }
 
+// "C:\VMs\a-flat.vmdk", "\\server\vm\a-flat.vmdk", "/vmfs/volumes/…/a-flat.vmdk".
+bool is_path_of_another_system(const std::string& name) noexcept {
+  return name.find('\\') != std::string::npos || (name.size() > 1 && name[1] == ':') ||
+         name.starts_with("/vmfs/");
+}
+
 }  // namespace
 
 fs::path folder_of(const fs::path& file) {
@@ -77,6 +83,18 @@ Result<std::unique_ptr<File>> PathPolicy::open(const fs::path& descriptor_folder
     if (const fs::path way = beneath(folder, wanted); !way.empty())
       return file_system_.open_beneath(folder, way, access);
   return refusal;
+}
+
+Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor_folder,
+                                                      const std::string& name,
+                                                      Access access) const {
+  auto as_named = open(descriptor_folder, name, access);
+  if (as_named || !is_path_of_another_system(name))
+    return as_named;
+  auto beside = open(descriptor_folder, base_name(name), access);
+  // What a file beside the descriptor answers, a busy one say, tells more than the path's absence.
+  return beside || beside.error().code() != ErrorCode::kNotFound ? std::move(beside)
+                                                                 : std::move(as_named);
 }
 
 }  // namespace vmdk

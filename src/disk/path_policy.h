@@ -26,6 +26,11 @@ class PathPolicy {
   Result<std::unique_ptr<File>> open(const std::filesystem::path& descriptor_folder,
                                      const std::string& name, Access access) const;
 
+  // The same for the file of an extent line. A path of a Windows program or of an ESX host leads
+  // nowhere here; its last part is then looked for beside the descriptor.
+  Result<std::unique_ptr<File>> open_extent(const std::filesystem::path& descriptor_folder,
+                                            const std::string& name, Access access) const;
+
  private:
   FileSystem& file_system_;
   std::vector<std::filesystem::path> folders_;  // absolute, normal form

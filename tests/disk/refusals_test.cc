@@ -100,15 +100,35 @@ TEST_F(RefusalsTest, KindsThatAreNotServed) {
   expect_refused("/vm/empty.vmdk", "the file is empty");
   memory_.put("/vm/qcow.vmdk", "QFI\xfb" + std::string(508, '\0'));
   expect_refused("/vm/qcow.vmdk", "qemu-img convert -O vmdk");
-  DescriptorSpec custom;
-  custom.create_type = "custom";
-  make_sparse("/vm/custom.vmdk", custom);
-  expect_refused("/vm/custom.vmdk", "createType \"custom\"");
+  DescriptorSpec unknown;
+  unknown.create_type = "polylithicSparse";
+  make_sparse("/vm/unknown.vmdk", unknown);
+  expect_refused("/vm/unknown.vmdk", "createType \"polylithicSparse\": this kind is not supported");
+  DescriptorSpec device;
+  device.create_type = "fullDevice";
+  device.extent_lines = {extent_line("RW", kMiB, "FLAT", "/dev/sdb", 0)};
+  ASSERT_OK(build_descriptor(memory_, "/vm/device.vmdk", device));
+  expect_refused("/vm/device.vmdk", "createType \"fullDevice\", a disk made of devices");
+  expect_refused("/vm/device.vmdk", "read the device itself");
   DescriptorSpec esx;
   esx.create_type = "vmfs";
   esx.extent_lines = {extent_line("RW", kMiB, "VMFSSPARSE", "x-delta.vmdk")};
   ASSERT_OK(build_descriptor(memory_, "/vm/esx.vmdk", esx));
   expect_refused("/vm/esx.vmdk", "an extent of type VMFSSPARSE");
+}
+
+TEST_F(RefusalsTest, DeviceMappingsAreOfTheEsxHost) {
+  DescriptorSpec mapping;
+  mapping.create_type = "vmfsRDM";
+  mapping.extent_lines = {extent_line("RW", kMiB, "VMFSRDM", "d-rdm.vmdk")};
+  ASSERT_OK(build_descriptor(memory_, "/vm/rdm.vmdk", mapping));
+  expect_refused("/vm/rdm.vmdk",
+                 "createType \"vmfsRDM\": a raw device mapping, which only the ESX host");
+  expect_refused("/vm/rdm.vmdk", "vmkfstools -i IMAGE COPY");
+  mapping.create_type = "vmfs";
+  mapping.extent_lines = {extent_line("RW", kMiB, "VMFSRAW", "/vmfs/devices/disks/naa.1")};
+  ASSERT_OK(build_descriptor(memory_, "/vm/raw.vmdk", mapping));
+  expect_refused("/vm/raw.vmdk", "line 8: an extent of type VMFSRAW: a raw device mapping");
 }
 
 TEST_F(RefusalsTest, MembersOfADiskNameTheirDescriptor) {

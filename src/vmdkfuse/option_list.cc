@@ -7,17 +7,18 @@ namespace vmdkfuse {
 namespace {
 
 constexpr std::array kMountFlags = std::to_array<std::string_view>(
-    {"dev", "nodev", "suid", "nosuid", "exec", "noexec", "atime", "noatime", "async", "sync",
-     "dirsync", "allow_other", "allow_root", "auto_unmount", "default_permissions"});
+    {"dev", "nodev", "suid", "nosuid", "exec", "noexec", "noatime", "async", "sync", "dirsync",
+     "allow_other", "allow_root", "auto_unmount", "default_permissions"});
 
 constexpr std::array kMountValues = std::to_array<std::string_view>(
     {"max_read", "context", "fscontext", "defcontext", "rootcontext"});
 
+// Among them what the kernel does anyway and libfuse does not take in every version: atime.
 constexpr std::array kWithoutEffect = std::to_array<std::string_view>(
-    {"defaults",  "auto",        "noauto",      "nofail",        "_netdev",  "user",
-     "users",     "nouser",      "owner",       "group",         "diratime", "nodiratime",
-     "relatime",  "norelatime",  "strictatime", "nostrictatime", "lazytime", "nolazytime",
-     "symfollow", "nosymfollow", "silent",      "loud"});
+    {"defaults",   "atime",     "auto",        "noauto",      "nofail",        "_netdev",
+     "user",       "users",     "nouser",      "owner",       "group",         "diratime",
+     "nodiratime", "relatime",  "norelatime",  "strictatime", "nostrictatime", "lazytime",
+     "nolazytime", "symfollow", "nosymfollow", "silent",      "loud"});
 
 template <std::size_t N>
 bool contains(const std::array<std::string_view, N>& names, std::string_view name) {

@@ -31,6 +31,8 @@ TEST(OptionListTest, KnowsWhatIsForWhom) {
   EXPECT_TRUE(is_without_effect("nofail"));
   EXPECT_TRUE(is_without_effect("x-systemd.automount"));
   EXPECT_TRUE(is_without_effect("relatime"));
+  EXPECT_TRUE(is_without_effect("atime"));
+  EXPECT_FALSE(is_mount_option("atime")) << "libfuse 3.17 refuses it";
   EXPECT_FALSE(is_without_effect("frobnicate"));
 }
 

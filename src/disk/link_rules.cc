@@ -11,13 +11,9 @@
 namespace vmdk {
 namespace {
 
-constexpr std::array<std::string_view, 7> kServedTypes{"monolithicSparse",
-                                                       "monolithicFlat",
-                                                       "twoGbMaxExtentSparse",
-                                                       "twoGbMaxExtentFlat",
-                                                       "2GbMaxExtentSparse",
-                                                       "2GbMaxExtentFlat",
-                                                       "vmfs"};
+constexpr std::array<std::string_view, 8> kServedTypes{
+    "monolithicSparse",   "streamOptimized",    "monolithicFlat",   "twoGbMaxExtentSparse",
+    "twoGbMaxExtentFlat", "2GbMaxExtentSparse", "2GbMaxExtentFlat", "vmfs"};
 
 bool is_served(ExtentType type) noexcept {
   return type == ExtentType::kFlat || type == ExtentType::kVmfs || type == ExtentType::kSparse ||

@@ -22,7 +22,7 @@ allowed() {
     src/base) echo "$BASE|vmdk/(result|units)\.h|$LIBRARIES|$C_LANGUAGE|sys/uio\.h" ;;
     src/io) echo "$BASE|io/.*|$SEAM|$LIBRARIES|$POSIX" ;;
     src/format) echo "$BASE|format/.*|vmdk/(result|units)\.h|$LIBRARIES" ;;
-    src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|$LIBRARIES|sys/uio\.h" ;;
+    src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|libdeflate\.h|$LIBRARIES|sys/uio\.h" ;;
     src/disk) echo "$BASE|format/.*|extent/.*|disk/.*|vmdk/.*|$LIBRARIES|sys/uio\.h" ;;
     src/fuse) echo "$BASE|fuse/.*|vmdk/(disk|result|units|progress)\.h|fuse_lowlevel\.h|fuse3/.*|$LIBRARIES|$POSIX" ;;
     src/vmdkfuse) echo "$BASE|vmdkfuse/.*|fuse/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|boost/.*|spdlog/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;

@@ -33,7 +33,7 @@ struct CheckOptions {
   // Check the parents as well (never repaired).
   bool chain = true;
   OpenOptions open;   // access is ignored
-  Progress progress;  // bytes of tables read
+  Progress progress;  // bytes of tables read; compressed grains of a stream
 };
 
 struct CheckReport {

@@ -58,6 +58,7 @@ struct ExtentInfo {
   std::uint64_t grain_size = 0;      // bytes; 0 for kinds without grains
   std::uint32_t header_version = 0;  // sparse kinds only
   bool zeroed_grains = false;        // entry value 1 means a grain of zeros
+  bool compressed = false;           // streamOptimized: read-only
   bool unclean = false;              // its header carries the mark of an unfinished session
 };
 
@@ -92,6 +93,9 @@ struct MapRun {
   std::size_t layer = 0;     // 0 is the image; meaningless for kHole
   std::string file;          // kData only
   FileOffset where;          // kData only
+  // The bytes are made from compressed grains; `where` is the place of the first of them, and the
+  // others need not follow it without a gap.
+  bool compressed = false;
 };
 
 // All functions may be called from any number of threads at once, except close().

@@ -78,12 +78,32 @@ Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system,
   }
 }
 
-// Bytes of one file that go to one place in memory.
+// Bytes of one extent that go to one place in memory.
 struct Chain::Piece {
-  const Extent* extent;
-  FileOffset where;
+  Extent* extent;
+  RunKind kind;        // kData or kCompressed
+  std::uint64_t from;  // kData: byte of the file; kCompressed: byte of the extent
   std::span<std::byte> into;
+
+  Status read() const {
+    return kind == RunKind::kCompressed ? extent->read_compressed(ExtentOffset(from), into)
+                                        : extent->read(FileOffset(from), into);
+  }
 };
+
+// Neighbours become one piece.
+void Chain::add_piece(const Piece& piece, std::vector<Piece>& pieces) {
+  if (!pieces.empty()) {
+    Piece& last = pieces.back();
+    if (last.extent == piece.extent && last.kind == piece.kind &&
+        last.from + last.into.size() == piece.from &&
+        last.into.data() + last.into.size() == piece.into.data()) {
+      last.into = {last.into.data(), last.into.size() + piece.into.size()};
+      return;
+    }
+  }
+  pieces.push_back(piece);
+}
 
 Status Chain::collect(std::size_t level, DiskOffset at, std::span<std::byte> into,
                       std::vector<Piece>& pieces) const {
@@ -98,13 +118,10 @@ Status Chain::collect(std::size_t level, DiskOffset at, std::span<std::byte> int
     const auto piece = into.first(run.length);
     switch (run.kind) {
       case RunKind::kData:
-        if (!pieces.empty() && pieces.back().extent == part.extent.get() &&
-            pieces.back().where + pieces.back().into.size() == run.where &&
-            pieces.back().into.data() + pieces.back().into.size() == piece.data())
-          pieces.back().into = {pieces.back().into.data(),
-                                pieces.back().into.size() + piece.size()};
-        else
-          pieces.push_back({part.extent.get(), run.where, piece});
+        add_piece({part.extent.get(), run.kind, run.where.bytes(), piece}, pieces);
+        break;
+      case RunKind::kCompressed:
+        add_piece({part.extent.get(), run.kind, part.offset_of(at).bytes(), piece}, pieces);
         break;
       case RunKind::kZero:
         std::memset(piece.data(), 0, piece.size());
@@ -133,9 +150,10 @@ Status Chain::read(std::size_t level, DiskOffset at, std::span<std::byte> into,
   if (shows_data != nullptr)
     *shows_data = *shows_data || !pieces.empty();
   for (std::size_t i = 1; i < pieces.size(); ++i)
-    pieces[i].extent->file()->file().prefetch(pieces[i].where, pieces[i].into.size());
+    if (pieces[i].kind == RunKind::kData)
+      pieces[i].extent->file()->file().prefetch(FileOffset(pieces[i].from), pieces[i].into.size());
   for (const Piece& piece : pieces)
-    RETURN_IF_ERROR(piece.extent->read(piece.where, piece.into));
+    RETURN_IF_ERROR(piece.read());
   return {};
 }
 
@@ -159,6 +177,9 @@ Result<MapRun> Chain::map(std::size_t level, DiskOffset at, std::uint64_t max_le
     case RunKind::kUnreadable:
       answer.kind = MapKind::kUnreadable;
       break;
+    case RunKind::kCompressed:
+      answer.compressed = true;
+      [[fallthrough]];
     case RunKind::kData:
       answer.kind = MapKind::kData;
       answer.file = part.extent->file()->name();

@@ -42,6 +42,7 @@ class Chain {
 
  private:
   struct Piece;
+  static void add_piece(const Piece& piece, std::vector<Piece>& pieces);
   Status collect(std::size_t level, DiskOffset at, std::span<std::byte> into,
                  std::vector<Piece>& pieces) const;
 

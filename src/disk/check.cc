@@ -8,6 +8,7 @@
 #include <vmdk/check.h>
 
 #include "base/bytes.h"
+#include "base/checked_math.h"
 #include "disk/chain.h"
 #include "disk/file_registry.h"
 #include "disk/image_text.h"
@@ -17,6 +18,8 @@
 #include "disk/write_guards.h"
 #include "extent/grain_directory.h"
 #include "extent/open_file.h"
+#include "extent/stream_extent.h"
+#include "extent/stream_scan.h"
 #include "extent/table_scan.h"
 
 namespace vmdk {
@@ -177,16 +180,36 @@ class Checker {
       return damaged(Error::make(
           ErrorCode::kCorrupt, fmt::format("its header's capacity is {} sectors, its line says {}",
                                            header->capacity.count(), line.length.count())));
-    if (auto valid = validate_against_file(*header, size); !valid)
+    if (header->is_compressed()) {
+      // What counts may be the footer.
+      header = read_stream_header(file.file(), *header);
+      if (!header)
+        return damaged(header.error());
+    } else if (auto valid = validate_against_file(*header, size); !valid) {
       return damaged(valid.error());
+    }
     auto directory = read_grain_directory(file.file(), *header, size);
     if (!directory)
       return damaged(directory.error());
+    if (header->is_compressed())
+      return check_stream(file, *header, *directory, sparse.bytes);
     sparse.directory = std::move(*directory);
     ASSIGN_OR_RETURN(sparse.scan, scan_tables(file.file(), sparse.header, sparse.directory,
                                               sparse.bytes, options_.progress));
     report_sparse(sparse);
     sparse_.push_back(std::move(sparse));
+    return {};
+  }
+
+  Status check_stream(const OpenFile& file, const SparseHeader& header,
+                      const GrainDirectory& directory, std::uint64_t bytes) {
+    ASSIGN_OR_RETURN(const StreamScan scan,
+                     scan_stream(file.file(), header, directory, bytes, options_.progress));
+    for (const std::string& finding : scan.findings)
+      add(Severity::kDamage, file.name(), finding);
+    report_.damage_count += scan.damaged - scan.findings.size();
+    report_.allocated_grains += scan.data_grains;
+    report_.total_grains += ceil_div(bytes, header.grain_bytes());
     return {};
   }
 

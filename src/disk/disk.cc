@@ -12,6 +12,8 @@
 #include "disk/file_registry.h"
 #include "disk/path_policy.h"
 #include "disk/poison.h"
+#include "extent/helper_threads.h"
+#include "extent/inflated_cache.h"
 #include "extent/request_epochs.h"
 #include "extent/table_cache.h"
 
@@ -21,6 +23,11 @@ namespace {
 constexpr std::uint64_t kBlockSizeWithoutGrains = 4096;
 // Bytes that a search for data or holes looks at in one go.
 constexpr std::uint64_t kWalkStep = 64 * kGiB;
+
+// Inflated grains of all compressed extents together.
+constexpr std::uint64_t kInflatedBytes = 64 * kMiB;
+// Threads that inflate ahead of a sequential reader.
+constexpr std::size_t kHelperThreads = 2;
 
 OpenOptions complete(OpenOptions options) {
   if (!options.log)
@@ -60,7 +67,8 @@ class Disk::Impl {
       policy_.allow(folder_of(parent));
     for (const auto& folder : options_.search_dirs)
       policy_.allow(folder);
-    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image, {options_, policy_, files_, cache_}));
+    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image,
+                                         {options_, policy_, files_, cache_, inflated_, helpers_}));
     if (writable())
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
@@ -136,6 +144,8 @@ class Disk::Impl {
   FileRegistry files_;
   RequestEpochs epochs_;
   TableCache cache_;
+  InflatedCache inflated_{kInflatedBytes};
+  HelperThreads helpers_{kHelperThreads};
   Poison poison_;
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<Committer> committer_;  // null on a disk opened for reading

@@ -20,6 +20,16 @@ bool has_grains(ExtentType type) noexcept {
   return type == ExtentType::kSparse;
 }
 
+// Said before anything else that speaks against writing: there is no other cure.
+Error stream_is_read_only(const File& file) {
+  return Error::make(
+             ErrorCode::kUnsupported,
+             fmt::format(
+                 "{}: not opened for writing: streamOptimized images are read-only by nature",
+                 file.name()))
+      .with_hint("-r mounts it read-only");
+}
+
 }  // namespace
 
 Image::Image(std::filesystem::path path, OpenFile& file, ImageText text)
@@ -31,6 +41,8 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(OpenFile * top, context.files.adopt(std::move(file), access));
   // Read under the lock: nobody changes it any more.
   ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
+  if (access == Access::kReadWrite && text.header && text.header->is_compressed())
+    return stream_is_read_only(top->file());
   RETURN_IF_ERROR(judge_link(path, text.descriptor, access));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
@@ -117,6 +129,8 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
                        fmt::format("{}: the header's capacity is {} sectors, line {} of {} says {}",
                                    file.name(), header.capacity.count(), line.line_number,
                                    path_.native(), line.length.count()));
+  if (header.is_compressed())
+    return open_stream(file, header, size, writable, context);
   if (writable && header.version > 2)
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: header version {} is read-only",
@@ -131,6 +145,18 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
     context.options.log(LogLevel::kWarning,
                         fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
                                     writable ? "checked and are sound" : "not checked"));
+  return std::unique_ptr<Extent>(std::move(extent));
+}
+
+Result<std::unique_ptr<Extent>> Image::open_stream(OpenFile& file, const SparseHeader& header,
+                                                   std::uint64_t size, bool writable,
+                                                   const OpenContext& context) {
+  if (writable)
+    return stream_is_read_only(file.file());
+  ASSIGN_OR_RETURN(auto extent, StreamExtent::open(file, header, size,
+                                                   {.tables = context.cache,
+                                                    .inflated = context.inflated,
+                                                    .helpers = context.helpers}));
   return std::unique_ptr<Extent>(std::move(extent));
 }
 
@@ -186,6 +212,11 @@ LayerInfo Image::info() const {
       extent.header_version = sparse->header().version;
       extent.zeroed_grains = sparse->header().has_zeroed_grains();
       extent.unclean = sparse->header().unclean;
+    }
+    if (const auto* stream = dynamic_cast<const StreamExtent*>(part->extent.get())) {
+      extent.header_version = stream->header().version;
+      extent.zeroed_grains = stream->header().has_zeroed_grains();
+      extent.compressed = true;
     }
     layer.extents.push_back(std::move(extent));
   }

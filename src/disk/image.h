@@ -20,6 +20,7 @@
 #include "disk/path_policy.h"
 #include "disk/poison.h"
 #include "extent/extent.h"
+#include "extent/stream_extent.h"
 #include "extent/table_cache.h"
 
 namespace vmdk {
@@ -30,6 +31,8 @@ struct OpenContext {
   PathPolicy& policy;
   FileRegistry& files;
   TableCache& cache;
+  InflatedCache& inflated;
+  HelperThreads& helpers;
 };
 
 class Image {
@@ -96,6 +99,9 @@ class Image {
                                             bool writable) const;
   Result<std::unique_ptr<Extent>> open_sparse(const ExtentLine& line, OpenFile& file, bool writable,
                                               const OpenContext& context);
+  static Result<std::unique_ptr<Extent>> open_stream(OpenFile& file, const SparseHeader& header,
+                                                     std::uint64_t size, bool writable,
+                                                     const OpenContext& context);
   Status require_distinct_files() const;
 
   bool is_ready(DiskOffset at, std::uint64_t length) noexcept;

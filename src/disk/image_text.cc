@@ -141,10 +141,6 @@ Result<SparseHeader> read_sparse_header(const File& file) {
   auto header = decode_sparse_header(bytes);
   if (!header)
     return std::move(header).error().with_context(file.name());
-  if (header->is_compressed())
-    return refuse(file, ErrorCode::kUnsupported,
-                  "streamOptimized (compressed grains): this kind is not supported")
-        .with_hint("qemu-img convert -O vmdk makes a monolithicSparse image of it");
   return *header;
 }
 

@@ -13,9 +13,9 @@ namespace {
 
 // What the extents are is said by their lines and files; these names promise nothing else.
 constexpr std::array kServedTypes = std::to_array<std::string_view>(
-    {"monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat",
-     "2GbMaxExtentSparse", "2GbMaxExtentFlat", "vmfs", "vmfsThin", "vmfsThick", "vmfsPreallocated",
-     "vmfsEagerZeroedThick", "custom"});
+    {"monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse",
+     "twoGbMaxExtentFlat", "2GbMaxExtentSparse", "2GbMaxExtentFlat", "vmfs", "vmfsThin",
+     "vmfsThick", "vmfsPreallocated", "vmfsEagerZeroedThick", "custom"});
 // Disks whose bytes lie on a device of an ESX host.
 constexpr std::array kMappedTypes = std::to_array<std::string_view>(
     {"vmfsRaw", "vmfsRDM", "vmfsRDMP", "vmfsRawDeviceMap", "vmfsPassthroughRawDeviceMap"});

@@ -9,6 +9,10 @@ Error not_writable() {
 
 }  // namespace
 
+Status Extent::read_compressed(ExtentOffset /*at*/, std::span<std::byte> /*into*/) {
+  return Error::make(ErrorCode::kIo, "the extent has no compressed grains");
+}
+
 Status Extent::overwrite(FileOffset /*where*/, std::span<const std::byte> /*from*/) {
   return not_writable();
 }

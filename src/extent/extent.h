@@ -20,6 +20,7 @@ namespace vmdk {
 
 enum class RunKind {
   kData,        // at Run::where in the file
+  kCompressed,  // data that only read_compressed() can read
   kZero,        // zeros, whatever a parent has
   kHole,        // nothing here: look in the parent
   kUnreadable,  // reads fail
@@ -29,7 +30,7 @@ enum class RunKind {
 struct Run {
   RunKind kind = RunKind::kHole;
   std::uint64_t length = 0;  // bytes
-  FileOffset where;          // kData only
+  FileOffset where;          // kData; kCompressed: where the record of the first grain begins
 };
 
 // What an extent writes in a commit of its image; see docs/design.md, "Life of a commit". The
@@ -81,6 +82,10 @@ class Extent {
 
   // Reads bytes that lookup() named.
   virtual Status read(FileOffset where, std::span<std::byte> into) const = 0;
+
+  // Reads bytes that lookup() called compressed. One call for all of a request that lies side by
+  // side: grains that are neighbours in the file then take one read of it.
+  virtual Status read_compressed(ExtentOffset at, std::span<std::byte> into);
 
   // For writable kinds only, from here on; the others answer kReadOnly.
 

@@ -161,7 +161,7 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
         run.state = entry.state();
         run.sector = entry.sector();
       } else if (entry.state() != run.state ||
-                 (entry.state() == GrainState::kData &&
+                 (entry.state() == GrainState::kData && !layout_.compressed &&
                   entry.sector() != run.sector + run.count * grain_sectors)) {
         return run;
       }
@@ -169,6 +169,12 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
     }
   }
   return run;
+}
+
+Result<GrainEntry> GrainTables::entry(std::uint64_t grain) {
+  const Place place(grain);
+  ASSIGN_OR_RETURN(GrainTable * found, table(place.table));
+  return found->entries[place.entry].load(std::memory_order_acquire).settled();
 }
 
 Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_count) {

@@ -88,6 +88,9 @@ class GrainTables {
     std::uint64_t grain_bytes = 0;
     std::uint64_t data_begin = 0;  // bytes: no grain lies before it
     bool zeroed_grains = false;    // an entry of 1 means zeros
+    // Grains take as much of the file as they need: a run of data may have gaps, and its sector is
+    // that of its first grain only.
+    bool compressed = false;
   };
 
   GrainTables(const File& file, Layout layout, TableCache& cache);
@@ -101,6 +104,9 @@ class GrainTables {
 
   // The longest run from `first`, at most `max_count` grains. Requires: first < grain_count().
   Result<GrainRun> scan(std::uint64_t first, std::uint64_t max_count);
+
+  // What is known of one grain. Requires: grain < grain_count().
+  Result<GrainEntry> entry(std::uint64_t grain);
 
   // Claims free grains from `first` on, at most `max_count`, up to the first that is not free.
   // Whoever claims must publish() or abandon() each grain, and wait for nothing before that.

@@ -233,6 +233,24 @@ Status check_apart(std::span<const Area> areas) {
   return {};
 }
 
+// The directories are of a size that we keep in memory, and all areas in the file and apart.
+Status check_areas(const SparseHeader& header, std::uint64_t file_size) {
+  if (const auto bytes = header.directory_sectors() * kSectorSize; bytes > kMaxDirectoryBytes) {
+    return refuse(ErrorCode::kUnsupported, "capacity", header.capacity.count(),
+                  fmt::format("needs a grain directory of {} bytes, the limit is {}", bytes,
+                              kMaxDirectoryBytes));
+  }
+  const auto areas = areas_of(header);
+  for (const auto& area : areas.list()) {
+    if (area.end() * kSectorSize > file_size) {
+      return corrupt(area.name, area.begin,
+                     fmt::format("its {} sectors end behind the end of the file ({} bytes)",
+                                 area.length, file_size));
+    }
+  }
+  return check_apart(areas.list());
+}
+
 }  // namespace
 
 std::uint64_t SparseHeader::table_count() const noexcept {
@@ -282,26 +300,17 @@ Status validate_against_file(const SparseHeader& header, std::uint64_t file_size
     return refuse(ErrorCode::kUnsupported, "flags", header.flags,
                   "the grains are compressed (bit 16)");
   }
-  if (const auto bytes = header.directory_sectors() * kSectorSize; bytes > kMaxDirectoryBytes) {
-    return refuse(ErrorCode::kUnsupported, "capacity", header.capacity.count(),
-                  fmt::format("needs a grain directory of {} bytes, the limit is {}", bytes,
-                              kMaxDirectoryBytes));
-  }
-  const auto areas = areas_of(header);
-  for (const auto& area : areas.list()) {
-    if (area.end() * kSectorSize > file_size) {
-      return corrupt(area.name, area.begin,
-                     fmt::format("its {} sectors end behind the end of the file ({} bytes)",
-                                 area.length, file_size));
-    }
-  }
-  RETURN_IF_ERROR(check_apart(areas.list()));
+  RETURN_IF_ERROR(check_areas(header, file_size));
   RETURN_IF_ERROR(check_overhead(header));
   if (header.overhead.count() * kSectorSize > file_size) {
     return corrupt("overHead", header.overhead.count(),
                    fmt::format("behind the end of the file ({} bytes)", file_size));
   }
   return {};
+}
+
+Status validate_stream_against_file(const SparseHeader& header, std::uint64_t file_size) {
+  return check_areas(header, file_size);
 }
 
 Result<SparseLayout> lay_out_sparse_extent(Sectors capacity, Sectors grain_size,

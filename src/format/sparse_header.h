@@ -77,6 +77,10 @@ std::array<std::byte, kSparseHeaderSize> encode_sparse_header(const SparseHeader
 // For uncompressed extents.
 Status validate_against_file(const SparseHeader& header, std::uint64_t file_size);
 
+// The same for a compressed extent, whose grains may lie before, between and behind its metadata.
+// Requires: `header` names the directory (it is the footer where the header names none).
+Status validate_stream_against_file(const SparseHeader& header, std::uint64_t file_size);
+
 // The layout of a new extent: header, descriptor, redundant directory and tables, directory and
 // tables, padding to a whole grain. Fills the offsets of the returned header.
 struct SparseLayout {

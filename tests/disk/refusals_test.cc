@@ -84,16 +84,14 @@ TEST_F(RefusalsTest, TheHeaderMayHaveMoreThanTheLineButNotLess) {
 }
 
 TEST_F(RefusalsTest, KindsThatAreNotServed) {
-  SparseSpec stream;
-  stream.capacity = kMiB;
-  stream.descriptor->create_type = "streamOptimized";
-  stream.edit_header = [](SparseHeader& header) {
-    header.version = 3;
-    header.flags |= sparse_flag::kCompressed | sparse_flag::kMarkers;
+  SparseSpec without_markers;
+  without_markers.capacity = kMiB;
+  without_markers.edit_header = [](SparseHeader& header) {
+    header.flags |= sparse_flag::kCompressed;
     header.compress_algorithm = 1;
   };
-  make("/vm/stream.vmdk", stream);
-  expect_refused("/vm/stream.vmdk", "streamOptimized");
+  make("/vm/packed.vmdk", without_markers);
+  expect_refused("/vm/packed.vmdk", "compression (bit 16) without markers (bit 17)");
   memory_.put("/vm/cowd.vmdk", "COWD" + std::string(2044, '\0'));
   expect_refused("/vm/cowd.vmdk", "a COWD (ESX snapshot or Workstation 3) extent");
   memory_.put("/vm/empty.vmdk", "");

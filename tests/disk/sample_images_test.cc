@@ -64,6 +64,8 @@ class SampleDisksTest : public testing::Test {
 // The sums are those of another program's reader.
 constexpr const char* kSumOfExt2 =
     "a6c2f0e39afe6c6ab432ca5465349fcefe8dc944398e97b2d957d3f89dbb5d80";
+constexpr const char* kSumOfStream =
+    "92c0f8b4280377437056f57c51ef51a5f8aeb1462ac630ef0633febcbfc3db4e";
 constexpr const char* kSumOfThick =
     "8d43c795d24bce01b49f92744f934c1072210dcac170bb1c83a5aa56df46ab7d";
 
@@ -99,11 +101,38 @@ TEST_F(SampleDisksTest, ThickDiskOfEsx) {
   EXPECT_EQ(disk->info().layers[0].adapter, "lsilogic");
 }
 
-TEST_F(SampleDisksTest, KindsThatThisVersionDoesNotServe) {
-  for (const char* stream : {"stream-with-markers.vmdk", "stream-version3-16g.vmdk"}) {
-    EXPECT_THAT(open(sample(stream), Access::kReadOnly), IsError(ErrorCode::kUnsupported));
-    EXPECT_THAT(open(sample(stream), Access::kReadOnly), HasMessage("streamOptimized"));
+TEST_F(SampleDisksTest, CompressedDiskWithMarkers) {
+  ASSERT_OK_AND_ASSIGN(const auto disk,
+                       open(sample("stream-with-markers.vmdk"), Access::kReadOnly));
+  EXPECT_EQ(sum_of(*disk), kSumOfStream);
+  ASSERT_OK_AND_ASSIGN(const CheckReport report,
+                       check_image(files_, sample("stream-with-markers.vmdk"), {}));
+  EXPECT_EQ(report.exit_code(), 0);
+}
+
+// An export of VMware: byte 655360·i + 512·i of it is the digit i mod 10, all else is zero.
+TEST_F(SampleDisksTest, CompressedExportOfVmware) {
+  const auto image = sample("stream-version3-16g.vmdk");
+  EXPECT_THAT(open(image, Access::kReadWrite), HasMessage("read-only by nature"));
+  ASSERT_OK_AND_ASSIGN(const auto disk, open(image, Access::kReadOnly));
+  EXPECT_EQ(disk->capacity(), 16 * kGiB);
+  std::vector<std::byte> bytes(kMiB);
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    ASSERT_OK(disk->read(DiskOffset(655360 * i + 512 * i), std::span(bytes).first(1)));
+    EXPECT_EQ(bytes[0], static_cast<std::byte>('0' + i % 10)) << i;
   }
+  std::uint64_t data = 0;
+  for (DiskOffset at; at.bytes() < disk->capacity();) {
+    ASSERT_OK_AND_ASSIGN(const MapRun run, disk->map(at, disk->capacity() - at.bytes()));
+    data += run.kind == MapKind::kData ? run.length : 0;
+    at += run.length;
+  }
+  ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(files_, image, {}));
+  EXPECT_EQ(report.exit_code(), 0);
+  EXPECT_EQ(report.allocated_grains * 64 * kKiB, data);
+}
+
+TEST_F(SampleDisksTest, KindsThatThisVersionDoesNotServe) {
   EXPECT_THAT(open(sample("vmfs_thick-000001.vmdk"), Access::kReadOnly),
               HasMessage("createType \"vmfsSparse\": this kind is not supported"));
   EXPECT_THAT(open(sample("vmfs_thick-flat.vmdk"), Access::kReadOnly),

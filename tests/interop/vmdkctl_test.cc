@@ -24,7 +24,9 @@
 
 #include "io/posix_file_system.h"
 #include "support/command.h"
+#include "support/file_helpers.h"
 #include "support/matchers.h"
+#include "support/stream_builder.h"
 #include "support/temp_dir.h"
 
 namespace vmdk::test {
@@ -516,6 +518,38 @@ TEST_F(VmdkctlTest, UnequalCopiesUnderAClearMarkAreRepairedOnlyWhenTablesAreName
   EXPECT_EQ(repair.status, 0) << repair.to_text();
   EXPECT_EQ(load32("disk.vmdk", kRedundantTable), load32("disk.vmdk", kTable));
   EXPECT_EQ(vmdkctl("check disk.vmdk").status, 0);
+}
+
+// --- streamOptimized ---------------------------------------------------------------------------
+
+TEST_F(VmdkctlTest, CompressedImagesAreDescribedMappedAndChecked) {
+  StreamSpec spec;
+  spec.capacity = 10 * kMiB;
+  for (const std::uint64_t index : {16U, 17U}) {
+    StreamGrain grain;
+    grain.index = index;
+    grain.data = filled(64 * kKiB, 'x');
+    spec.grains.push_back(grain);
+  }
+  PosixFileSystem files;
+  ASSERT_OK_AND_ASSIGN(const BuiltStream built, build_stream(files, path("s.vmdk"), spec));
+  EXPECT_THAT(vmdkctl("info s.vmdk").out,
+              HasSubstr("streamOptimized, version 3, grain 64 KiB, compressed"));
+  EXPECT_EQ(json_of("info --json s.vmdk")["layers"][0]["extents"][0]["compressed"], true);
+  EXPECT_THAT(
+      lines_of(vmdkctl("map s.vmdk").out),
+      ElementsAre(HasSubstr("offset"), HasSubstr("hole"),
+                  AllOf(HasSubstr("131072"), HasSubstr("data"), HasSubstr("s.vmdk (compressed)")),
+                  HasSubstr("hole")));
+  const json map = json_of("map --json s.vmdk");
+  EXPECT_EQ(map["runs"][1]["compressed"], true);
+  EXPECT_EQ(map["runs"][1]["fileOffset"], built.records.at(16));
+  EXPECT_THAT(vmdkctl("check s.vmdk").out, HasSubstr("clean, 2 of 160 grains in use"));
+  EXPECT_EQ(vmdkctl("check s.vmdk").status, 0);
+  poke("s.vmdk", built.records.at(17), std::string(1, '\x55'));
+  const CommandResult damaged = vmdkctl("check s.vmdk");
+  EXPECT_EQ(damaged.status, 2);
+  EXPECT_THAT(damaged.out, HasSubstr("grain 17 (compressed, at sector"));
 }
 
 TEST_F(VmdkctlTest, CheckKnowsOnlyTheRepairsThatExist) {

@@ -71,6 +71,7 @@ Json extent_json(const vmdk::ExtentInfo& extent) {
     json["grainBytes"] = extent.grain_size;
     json["version"] = extent.header_version;
     json["zeroedGrains"] = extent.zeroed_grains;
+    json["compressed"] = extent.compressed;
     json["clean"] = !extent.unclean;
   }
   return json;
@@ -136,6 +137,8 @@ std::string format_row(const vmdk::LayerInfo& layer) {
                         vmdk::format_size(extent->grain_size));
     if (extent->zeroed_grains)
       text += ", zeroed grains";
+    if (extent->compressed)
+      text += ", compressed";
   }
   return text;
 }

@@ -35,7 +35,10 @@ bool continues(const vmdk::MapRun& run, const vmdk::MapRun& next) {
     return true;
   if (run.layer != next.layer || run.kind != vmdk::MapKind::kData)
     return run.layer == next.layer;
-  return run.file == next.file && run.where + run.length == next.where;
+  if (run.file != next.file || run.compressed != next.compressed)
+    return false;
+  // Compressed grains take what they take: their places follow no rule.
+  return run.compressed || run.where + run.length == next.where;
 }
 
 // Receives the runs of a disk one by one; a disk may have millions.
@@ -71,7 +74,8 @@ class Printer {
     std::string text = fmt::format("{:>16} {:>16}  {:<10} {:>5}", run.begin.bytes(), run.length,
                                    kind_word(run.kind), layer_text(run));
     if (run.kind == vmdk::MapKind::kData)
-      text += fmt::format("  {}, {}", run.where.bytes(), vmdk::printable(run.file));
+      text += fmt::format("  {}, {}{}", run.where.bytes(), vmdk::printable(run.file),
+                          run.compressed ? " (compressed)" : "");
     print_line(text);
   }
 
@@ -98,6 +102,7 @@ class Printer {
     if (run.kind == vmdk::MapKind::kData) {
       put_bytes(json, "file", run.file);
       json["fileOffset"] = run.where.bytes();
+      json["compressed"] = run.compressed;
     }
     return json;
   }

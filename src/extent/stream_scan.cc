@@ -1,0 +1,207 @@
+#include "extent/stream_scan.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/checked_math.h"
+#include "extent/grain_tables.h"
+#include "extent/record_reader.h"
+#include "extent/stream_extent.h"
+
+namespace vmdk {
+namespace {
+
+constexpr std::size_t kMaxFindings = 1000;
+// Read in one go.
+constexpr std::uint64_t kWindowBytes = kMiB;
+// Tables in memory at one time; each is looked at once.
+constexpr std::uint64_t kTableBytes = kMiB;
+// Records between two reports of progress.
+constexpr std::uint64_t kReportEvery = 256;
+
+struct Area {
+  std::uint64_t begin;  // sectors
+  std::uint64_t end;
+};
+
+class Scanner {
+ public:
+  Scanner(const File& file, const SparseHeader& header, const GrainDirectory& directory,
+          const StreamShape& shape)
+      : file_(file), header_(header), directory_(directory), shape_(shape) {}
+
+  Result<StreamScan> run(const Progress& progress) {
+    list_metadata();
+    RETURN_IF_ERROR(compare_copies());
+    RETURN_IF_ERROR(collect());
+    std::sort(places_.begin(), places_.end(), [](const RecordPlace& a, const RecordPlace& b) {
+      return std::pair(a.sector, a.grain) < std::pair(b.sector, b.grain);
+    });
+    RETURN_IF_ERROR(read_records(progress));
+    return std::move(scan_);
+  }
+
+ private:
+  void damage(std::string text) {
+    ++scan_.damaged;
+    if (scan_.findings.size() < kMaxFindings)
+      scan_.findings.push_back(std::move(text));
+  }
+
+  void list_metadata() {
+    const std::uint64_t sectors = header_.directory_sectors();
+    const auto add = [&](Sectors at, std::uint64_t length) {
+      metadata_.push_back({at.count(), at.count() + length});
+    };
+    add(Sectors(0), 1);
+    if (header_.descriptor_offset.count() != 0)
+      add(header_.descriptor_offset, header_.descriptor_size.count());
+    add(header_.gd_offset, sectors);
+    if (header_.has_redundant_tables())
+      add(header_.rgd_offset, sectors);
+    for (const auto* tables : {&directory_.primary, &directory_.redundant})
+      for (const std::uint32_t table : *tables)
+        if (table != 0)
+          add(Sectors(table), kGrainTableSize / kSectorSize);
+    std::sort(metadata_.begin(), metadata_.end(),
+              [](const Area& a, const Area& b) { return a.begin < b.begin; });
+  }
+
+  // The areas do not overlap each other: the directory was read.
+  bool meets_metadata(std::uint64_t begin, std::uint64_t end) const {
+    const auto behind =
+        std::upper_bound(metadata_.begin(), metadata_.end(), begin,
+                         [](std::uint64_t sector, const Area& area) { return sector < area.end; });
+    return behind != metadata_.end() && behind->begin < end;
+  }
+
+  Status compare_copies() {
+    if (!directory_.has_redundant())
+      return {};
+    std::array<std::byte, kGrainTableSize> primary;
+    std::array<std::byte, kGrainTableSize> redundant;
+    for (std::uint64_t i = 0; i < directory_.table_count(); ++i) {
+      RETURN_IF_ERROR(read_table(directory_.primary[i], primary));
+      RETURN_IF_ERROR(read_table(directory_.redundant[i], redundant));
+      if (primary != redundant)
+        damage(fmt::format("the two copies of grain table {} differ", i));
+    }
+    return {};
+  }
+
+  // A table that is not there holds nothing.
+  Status read_table(std::uint32_t sector, std::span<std::byte> into) const {
+    std::fill(into.begin(), into.end(), std::byte{0});
+    if (sector == 0)
+      return {};
+    ASSIGN_OR_RETURN(const std::size_t got, file_.read(FileOffset(sector * kSectorSize), into));
+    if (got != into.size())
+      return Error::make(ErrorCode::kIo,
+                         fmt::format("{}: was cut while it was being checked", file_.name()));
+    return {};
+  }
+
+  Status collect() {
+    RequestEpochs epochs;
+    TableCache cache(kTableBytes, epochs);
+    if (!cache.admit_tables(directory_.table_count()))
+      return Error::make(ErrorCode::kUnsupported,
+                         fmt::format("{}: has more than 4194304 grain tables", file_.name()));
+    GrainTables tables(file_, stream_layout(header_, directory_, shape_.extent_bytes), cache);
+    for (std::uint64_t grain = 0; grain < tables.grain_count();) {
+      const auto inside = epochs.enter();
+      // A table at a time: the runs of a whole disk would keep its tables from going.
+      const std::uint64_t in_table = kEntriesPerTable - grain % kEntriesPerTable;
+      ASSIGN_OR_RETURN(const GrainRun run, tables.scan(grain, in_table));
+      for (const std::uint64_t end = grain + run.count; grain < end; ++grain)
+        RETURN_IF_ERROR(note(tables, grain, run.state));
+    }
+    return {};
+  }
+
+  Status note(GrainTables& tables, std::uint64_t grain, GrainState state) {
+    if (state == GrainState::kZero)
+      ++scan_.zero_grains;
+    if (state != GrainState::kData && state != GrainState::kBad)
+      return {};
+    ASSIGN_OR_RETURN(const GrainEntry entry, tables.entry(grain));
+    if (state == GrainState::kData)
+      places_.push_back({grain, entry.sector()});
+    else
+      damage(fmt::format("grain {}: its entry {} does not point at a grain inside the file", grain,
+                         entry.sector()));
+    return {};
+  }
+
+  Status read_records(const Progress& progress) {
+    RecordReader reader(file_, shape_);
+    std::vector<std::byte> grain(shape_.grain_bytes);
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      if (progress && i % kReportEvery == 0)
+        progress(i, places_.size());
+      ++scan_.data_grains;
+      if (i > 0 && places_[i].sector == places_[i - 1].sector) {
+        damage(fmt::format("grain {}: its entry {} is that of grain {} too", places_[i].grain,
+                           places_[i].sector, places_[i - 1].grain));
+        continue;
+      }
+      RETURN_IF_ERROR(fetch(reader, places_[i]));
+      RETURN_IF_ERROR(read_record(reader, places_[i], grain));
+    }
+    if (progress)
+      progress(places_.size(), places_.size());
+    return {};
+  }
+
+  Status fetch(RecordReader& reader, const RecordPlace& place) {
+    const std::uint64_t begin = place.begin().bytes();
+    if (begin + shape_.longest_record() <= fetched_end_ || fetched_end_ == shape_.file_size)
+      return {};
+    fetched_end_ = std::min(begin + kWindowBytes + shape_.longest_record(), shape_.file_size);
+    return reader.fetch(place.begin(), fetched_end_ - begin);
+  }
+
+  Status read_record(RecordReader& reader, const RecordPlace& place, std::span<std::byte> grain) {
+    const auto length = reader.inflate(place, grain);
+    if (!length && length.error().code() != ErrorCode::kCorrupt)
+      return length.error();
+    const std::uint64_t end = place.sector + (length ? *length / kSectorSize : 1);
+    if (!length)
+      damage(length.error().message());
+    else if (place.sector < used_end_)
+      damage(fmt::format("grain {}: its record at sector {} begins inside another one", place.grain,
+                         place.sector));
+    else if (meets_metadata(place.sector, end))
+      damage(fmt::format("grain {}: its record at sector {} lies in the metadata", place.grain,
+                         place.sector));
+    used_end_ = std::max(used_end_, end);
+    return {};
+  }
+
+  const File& file_;
+  const SparseHeader& header_;
+  const GrainDirectory& directory_;
+  const StreamShape shape_;
+  std::vector<Area> metadata_;
+  std::vector<RecordPlace> places_;
+  std::uint64_t fetched_end_ = 0;  // bytes
+  std::uint64_t used_end_ = 0;     // sectors: behind the records so far
+  StreamScan scan_;
+};
+
+}  // namespace
+
+Result<StreamScan> scan_stream(const File& file, const SparseHeader& header,
+                               const GrainDirectory& directory, std::uint64_t extent_bytes,
+                               const Progress& progress) {
+  ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
+  return Scanner(
+             file, header, directory,
+             {.grain_bytes = header.grain_bytes(), .extent_bytes = extent_bytes, .file_size = size})
+      .run(progress);
+}
+
+}  // namespace vmdk

@@ -90,6 +90,9 @@ class Checker {
     std::vector<FileId> seen;
     for (std::size_t depth = 1; text.descriptor.parent_cid(); ++depth) {
       auto parent = locator.find(path, text.descriptor);
+      if (!parent && parent.error().code() != ErrorCode::kNotFound &&
+          parent.error().code() != ErrorCode::kStaleParent)
+        return std::move(parent).error();
       if (!parent) {
         add(Severity::kDamage, path.native(), parent.error().message());
         return {};
@@ -118,9 +121,17 @@ class Checker {
       OpenFile* extent = &top;
       if (!text.header) {
         auto named = policy_.open_extent(folder_of(path), line.file_name, access);
+        if (!named && named.error().code() != ErrorCode::kNotFound)
+          return std::move(named).error().with_context(
+              fmt::format("{}: extent in line {}", path.native(), line.line_number));
         if (!named) {
           add(Severity::kDamage, path.native(),
               fmt::format("line {}: {}", line.line_number, named.error().message()));
+          continue;
+        }
+        if ((*named)->id() == top.file().id()) {
+          add(Severity::kDamage, path.native(),
+              fmt::format("line {} names the descriptor itself as an extent", line.line_number));
           continue;
         }
         ASSIGN_OR_RETURN(extent, files_.adopt(std::move(*named), access));

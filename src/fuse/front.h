@@ -42,13 +42,12 @@ struct Front {
   bool writeback = false;
   std::function<void()> on_init;
 
-  // The kernel took bytes past the end of the disk into its cache and has been told so only when
-  // it wrote them back. Set then; the next GETATTR of a writer, which comes with write(2), answers
-  // ENOSPC and clears it. While it is set no attributes are kept by the kernel.
-  std::atomic<bool> past_end{false};
-  // The kernel keeps such a refusal as an error for whoever syncs next; to be taken from it when
-  // those who caused it have closed.
-  std::atomic<bool> old_error{false};
+  // The handle (Handle::bits(); 0: none) that ran past the end of the disk. The kernel took its
+  // bytes into the cache and we saw them only when it wrote them back. A refusal then would be told
+  // to everybody who has the file open, a loop device among them; so the write is answered as done,
+  // and the handle hears ENOSPC at its next write, sync or close, whichever comes first. While this
+  // is set no attributes are kept by the kernel.
+  std::atomic<std::uint64_t> past_end{0};
 
   // Writes inside the disk that failed after the kernel had accepted them from somebody, and the
   // errno of the first.

@@ -57,10 +57,6 @@ void Notifier::restore_size() noexcept {
   request(&Notifier::want_restore_);
 }
 
-void Notifier::forget_error() noexcept {
-  request(&Notifier::want_forget_);
-}
-
 void Notifier::run_once(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
@@ -75,7 +71,7 @@ bool Notifier::wait_until_idle(std::chrono::milliseconds limit) {
 }
 
 bool Notifier::has_job() const noexcept {
-  return want_blocks_ || want_refresh_ || want_restore_ || want_forget_ || !tasks_.empty();
+  return want_blocks_ || want_refresh_ || want_restore_ || !tasks_.empty();
 }
 
 void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
@@ -85,8 +81,6 @@ void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
     job = &jobs_.refresh_attributes;
   else if (std::exchange(want_restore_, false))
     job = &jobs_.restore_size;
-  else if (std::exchange(want_forget_, false))
-    job = &jobs_.forget_error;
   else if (std::exchange(want_blocks_, false))
     job = &jobs_.refresh_blocks;
   running_ = true;

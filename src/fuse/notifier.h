@@ -19,7 +19,6 @@ class Notifier {
     std::function<void()> refresh_attributes;  // makes the kernel forget them
     std::function<void()> refresh_blocks;      // the same, when the space in use has changed
     std::function<void()> restore_size;        // makes the file show its true size
-    std::function<void()> forget_error;        // takes an error that nobody will ask for
   };
 
   Notifier() = default;
@@ -38,7 +37,6 @@ class Notifier {
   // after each refreshment the kernel asks for the attributes before it takes another write.
   void refresh_blocks() noexcept;
   void restore_size() noexcept;
-  void forget_error() noexcept;
   // Runs `task`, whatever it is, once; before stop() returns at the latest. Throws bad_alloc.
   void run_once(std::function<void()> task);
   // Whether all that was asked for is done; waits for it at most so long. Only for a thread that
@@ -67,7 +65,6 @@ class Notifier {
   bool want_blocks_ = false;
   bool want_refresh_ = false;
   bool want_restore_ = false;
-  bool want_forget_ = false;
   std::vector<std::function<void()>> tasks_;
   bool running_ = false;  // a job, without the mutex
   bool stopping_ = false;

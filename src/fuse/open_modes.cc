@@ -11,7 +11,7 @@ OpenModes::Opened OpenModes::open(int flags) noexcept {
     direct_ = always_direct_ || (flags & O_DIRECT) != 0;
   if (direct_ && writable)
     cache_stale_ = true;
-  const Handle handle(writable, direct_, !direct_ && cache_stale_);
+  const Handle handle(writable, direct_, !direct_ && cache_stale_, ++serial_);
   const bool first_writer = writable && writers_.fetch_add(1, std::memory_order_acq_rel) == 0;
   return {handle, first_writer};
 }

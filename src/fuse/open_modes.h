@@ -15,8 +15,10 @@ class Handle {
  public:
   constexpr explicit Handle(std::uint64_t bits) noexcept : bits_(bits) {}
 
-  constexpr Handle(bool writable, bool direct, bool renews_cache) noexcept
-      : bits_((writable ? kWritable : 0) | (direct ? kDirect : 0) | (renews_cache ? kRenews : 0)) {}
+  // `serial`: from 1; tells one open file from all others.
+  constexpr Handle(bool writable, bool direct, bool renews_cache, std::uint64_t serial) noexcept
+      : bits_((writable ? kWritable : 0) | (direct ? kDirect : 0) | (renews_cache ? kRenews : 0) |
+              (serial << kSerialShift)) {}
 
   constexpr std::uint64_t bits() const noexcept { return bits_; }
 
@@ -31,6 +33,7 @@ class Handle {
   static constexpr std::uint64_t kWritable = 1;
   static constexpr std::uint64_t kDirect = 2;
   static constexpr std::uint64_t kRenews = 4;
+  static constexpr unsigned kSerialShift = 3;
 
   std::uint64_t bits_;
 };
@@ -66,6 +69,7 @@ class OpenModes {
   std::mutex mutex_;
   // guarded by mutex_
   std::uint64_t open_ = 0;
+  std::uint64_t serial_ = 0;  // of the latest handle
   bool direct_ = false;       // the mode of those that are open now
   bool cache_stale_ = false;  // written around the page cache since it was last renewed
   // written under mutex_, read without: a reader needs only what happened before its own request

@@ -41,7 +41,8 @@ void guarded(fuse_req_t request, Handler handler) noexcept {
 }
 
 double attribute_lifetime(const Front& front) noexcept {
-  const bool kept = !front.options.may_change && !front.past_end.load(std::memory_order_acquire);
+  const bool kept =
+      !front.options.may_change && front.past_end.load(std::memory_order_acquire) == 0;
   return kept ? kForever : 0;
 }
 
@@ -102,23 +103,25 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept
   });
 }
 
-// The writer that ran past the end hears of it when the size is right again and the kernel keeps no
-// error of it, so that what comes after finds a disk in order. The wait is short because lseek()
-// asks for attributes with the file locked, and then the size cannot be set before our answer.
+// Whether the handle ran past the end; it is told once.
+bool take_past_end(Front& front, std::uint64_t handle) noexcept {
+  return handle != 0 &&
+         front.past_end.compare_exchange_strong(handle, 0, std::memory_order_acq_rel);
+}
+
+// The writer that ran past the end hears of it when the size is right again, so that what comes
+// after finds a disk in order. The wait is short because lseek() asks for attributes with the file
+// locked, and then the size cannot be set before our answer.
 void settle_end(Front& front) {
   constexpr std::chrono::milliseconds kPatience{200};
   front.notifier.restore_size();
-  if (front.lost_writes.load() == 0)
-    front.notifier.forget_error();
   if (!front.options.single_thread)
     front.notifier.wait_until_idle(kPatience);
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
-    const bool writer = file != nullptr && Handle(file->fh).writable();
-    if (writer && front.attributes.is_disk(node) &&
-        front.past_end.exchange(false, std::memory_order_acq_rel)) {
+    if (file != nullptr && front.attributes.is_disk(node) && take_past_end(front, file->fh)) {
       settle_end(front);
       return ENOSPC;
     }
@@ -205,12 +208,9 @@ void on_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t off
 
 void forget_handle(Front& front, Handle handle) noexcept {
   const OpenModes::Closed closed = front.modes.close(handle);
-  if (closed.last_writer) {
-    front.past_end.store(false, std::memory_order_release);
-    if (front.old_error.exchange(false) && front.lost_writes.load() == 0)
-      front.notifier.forget_error();
+  take_past_end(front, handle.bits());  // it was killed: nobody is left to be told
+  if (closed.last_writer)
     front.disk.request_commit();
-  }
   if (closed.last && front.on_last_close)
     front.on_last_close();
 }
@@ -248,6 +248,10 @@ void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
     if (const auto status = front.disk.sticky_status(); !status)
       return status.error().errno_value();
+    if (take_past_end(front, file->fh)) {
+      settle_end(front);
+      return ENOSPC;
+    }
     // The time is set while the file is still open, so that an unmount that follows the close
     // does not meet us at it. Not for readers: the notifier itself is one at times.
     if (Handle(file->fh).writable() && front.time_is_old.exchange(false)) {
@@ -262,12 +266,15 @@ void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) noexcept {
   });
 }
 
-void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) noexcept {
+void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
     if (const auto status = front.disk.flush(); !status)
       return front.errors.report("fsync", status.error());
-    // The kernel asks only where it has no error left to tell. What was past the end has been said.
-    front.past_end.store(false, std::memory_order_release);
+    // The kernel holds the file locked: the size is set behind our answer.
+    if (take_past_end(front, file->fh)) {
+      front.notifier.restore_size();
+      return ENOSPC;
+    }
     answer_ok(request);
     return 0;
   });
@@ -312,10 +319,10 @@ void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size
     }
     if (count < size && from_cache) {
       // The writer has long been told that all went well. Stop it and take the size back.
-      front.past_end.store(true, std::memory_order_release);
-      front.old_error.store(true);
+      front.past_end.store(file->fh, std::memory_order_release);
       front.notifier.restore_size();
-      return ENOSPC;
+      fuse_reply_write(request, size);
+      return 0;
     }
     if (count == 0)
       return ENOSPC;

@@ -222,8 +222,7 @@ Status Server::Impl::start() {
                                if (front_.attributes.blocks_changed())
                                  forget_attributes();
                              },
-                         .restore_size = [this] { log_failure(show_size()); },
-                         .forget_error = [this] { forget_write_error(disk_path(), device_); }});
+                         .restore_size = [this] { log_failure(show_size()); }});
   thread_ = std::thread([this] { serve(); });
   RETURN_IF_ERROR(wait_for_init());
   RETURN_IF_ERROR(look_at_mount());

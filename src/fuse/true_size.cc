@@ -68,16 +68,4 @@ Status show_true_time(const std::string& path, dev_t device, timespec modified) 
   return {};
 }
 
-void forget_write_error(const std::string& path, dev_t device) {
-  const auto file = FoundFile::find(path, device);
-  if (!file)
-    return;
-  const int opened = ::open(file->name().c_str(), O_RDONLY | O_CLOEXEC);
-  if (opened < 0)
-    return;
-  // Its answer is the error that is to be forgotten.
-  [[maybe_unused]] const int ignored = fsync(opened);
-  ::close(opened);
-}
-
 }  // namespace vmdkfuse

@@ -20,7 +20,4 @@ namespace vmdkfuse {
 vmdk::Status show_true_size(const std::string& path, dev_t device, std::uint64_t capacity);
 vmdk::Status show_true_time(const std::string& path, dev_t device, timespec modified);
 
-// Takes the error of a failed write-back that the kernel keeps for whoever syncs next.
-void forget_write_error(const std::string& path, dev_t device);
-
 }  // namespace vmdkfuse

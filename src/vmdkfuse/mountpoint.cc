@@ -1,5 +1,6 @@
 #include "vmdkfuse/mountpoint.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -28,6 +29,17 @@ Result<std::string> resolve_folder_of(const std::string& given) {
   return (folder / path.filename()).string();
 }
 
+// As stat(2), but asks whoever serves the file: the attributes that the kernel keeps of a dead
+// mount would hide that it is dead. Returns the errno, 0 when it was found.
+int look_at(const std::string& path, mode_t& mode) noexcept {
+  struct statx found {};
+
+  if (statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_TYPE, &found) != 0)
+    return errno;
+  mode = found.stx_mode;
+  return 0;
+}
+
 }  // namespace
 
 Result<Mountpoint> find_mountpoint(const std::string& given) {
@@ -36,11 +48,8 @@ Result<Mountpoint> find_mountpoint(const std::string& given) {
                        fmt::format("{}: drop_privileges of mount(8) is not supported", given))
         .with_hint("-o setuid=USER mounts as another user");
   Mountpoint result;
-
-  struct stat found {};
-
-  if (stat(given.c_str(), &found) != 0) {
-    const int why = errno;
+  mode_t mode = 0;
+  if (const int why = look_at(given, mode); why != 0) {
     if (why == ENOTCONN) {
       ASSIGN_OR_RETURN(result.path, resolve_folder_of(given));
       result.stale = true;
@@ -54,21 +63,20 @@ Result<Mountpoint> find_mountpoint(const std::string& given) {
                       given));
     return error;
   }
-  if (!S_ISDIR(found.st_mode) && !S_ISREG(found.st_mode))
+  if (!S_ISDIR(mode) && !S_ISREG(mode))
     return Error::make(ErrorCode::kInvalidArgument,
                        fmt::format("{}: neither a directory nor a regular file", given));
   std::error_code error;
   result.path = std::filesystem::canonical(given, error).string();
   if (error)
     return Error::from_errno(error.value(), given);
-  result.directory = S_ISDIR(found.st_mode);
+  result.directory = S_ISDIR(mode);
   return result;
 }
 
 Result<Mountpoint> find_mounted(const std::string& given) {
-  struct stat found {};
-
-  if (stat(given.c_str(), &found) == 0 || errno != EACCES)
+  mode_t mode = 0;
+  if (look_at(given, mode) != EACCES)
     return find_mountpoint(given);
   Mountpoint result;
   ASSIGN_OR_RETURN(result.path, resolve_folder_of(given));

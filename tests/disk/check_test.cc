@@ -226,6 +226,30 @@ TEST_F(CheckTest, FlatFilesThatAreCut) {
   EXPECT_EQ(report.damage_count, 2U) << text_of(report);
 }
 
+// What may not be looked at is neither sound nor damaged.
+TEST_F(CheckTest, ExtentsOutsideTheFolderAreNotJudged) {
+  memory_.put("/other/f.raw", std::string(kMiB, 'f'));
+  DescriptorSpec descriptor;
+  descriptor.create_type = "monolithicFlat";
+  descriptor.extent_lines = {extent_line("RW", kMiB, "FLAT", "../other/f.raw", 0)};
+  ASSERT_OK(build_descriptor(memory_, "/vm/d.vmdk", descriptor));
+  EXPECT_THAT(check_image(files_, "/vm/d.vmdk", {}), IsError(ErrorCode::kDenied));
+  CheckOptions allowed;
+  allowed.open.allow_dirs = {"/other"};
+  ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(files_, "/vm/d.vmdk", allowed));
+  EXPECT_EQ(report.exit_code(), 0);
+}
+
+TEST_F(CheckTest, ADescriptorIsNoExtentOfItself) {
+  DescriptorSpec descriptor;
+  descriptor.create_type = "monolithicFlat";
+  descriptor.extent_lines = {extent_line("RW", kSectorSize, "FLAT", "d.vmdk", 0)};
+  descriptor.more_lines = {"# " + std::string(kSectorSize, '-')};
+  ASSERT_OK(build_descriptor(memory_, "/vm/d.vmdk", descriptor));
+  ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(files_, "/vm/d.vmdk", {}));
+  EXPECT_EQ(report.exit_code(), 2);
+}
+
 TEST_F(CheckTest, AnImageThatVmwareUsesIsNotRepaired) {
   make_image(true);
   memory_.put("/vm/d.vmdk.lck/M1.lck", "x");

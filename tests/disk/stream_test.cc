@@ -137,7 +137,8 @@ TEST_F(StreamTest, AChildIsWrittenOverIt) {
     expect_model(*disk);
     for (int i = 0; i < 400; ++i) {
       const std::uint64_t at = random_() % (i % 2 == 0 ? 8 * kGrain : kCapacity - 3 * kGrain);
-      const auto bytes = filled(1 + random_() % (2 * kGrain), 'A' + random_() % 26);
+      const auto bytes =
+          filled(1 + random_() % (2 * kGrain), static_cast<unsigned>('A' + random_() % 26));
       ASSERT_OK(disk->write(DiskOffset(at), bytes));
       model_.write(at, bytes);
     }

@@ -151,12 +151,12 @@ TEST_F(StreamExtentTest, EveryLayoutShowsTheSame) {
       EXPECT_EQ(bytes, content_of(grain)) << grain;
     }
     const auto inside = epochs_.enter();
-    ASSERT_OK_AND_ASSIGN(const Run data, extent_->lookup(ExtentOffset(100), kMiB));
+    ASSERT_OK_AND_ASSIGN(const auto data, extent_->lookup(ExtentOffset(100), kMiB));
     EXPECT_EQ(data.kind, RunKind::kCompressed);
     EXPECT_EQ(data.length, 4 * kGrain - 100);
     EXPECT_EQ(data.where.bytes(), built_.records.at(0));
     // A table that does not exist, and one of zeros.
-    ASSERT_OK_AND_ASSIGN(const Run hole, extent_->lookup(ExtentOffset(600 * kGrain), 5 * kMiB));
+    ASSERT_OK_AND_ASSIGN(const auto hole, extent_->lookup(ExtentOffset(600 * kGrain), 5 * kMiB));
     EXPECT_EQ(hole.kind, RunKind::kHole);
     EXPECT_EQ(hole.length, 600 * kGrain);
     EXPECT_EQ(scanned().damaged, 0U);
@@ -303,7 +303,7 @@ TEST_F(StreamExtentTest, EntriesOutsideTheFileAreUnreadable) {
   spec.grains[1].entry = 1000000;
   make_and_open(spec);
   const auto inside = epochs_.enter();
-  ASSERT_OK_AND_ASSIGN(const Run run, extent_->lookup(ExtentOffset(8 * kGrain), kGrain));
+  ASSERT_OK_AND_ASSIGN(const auto run, extent_->lookup(ExtentOffset(8 * kGrain), kGrain));
   EXPECT_EQ(run.kind, RunKind::kUnreadable);
   EXPECT_EQ(scanned().damaged, 1U);
 }
@@ -360,7 +360,7 @@ TEST_F(StreamExtentTest, DirectoriesAndTablesOutsideTheFile) {
 }
 
 TEST_F(StreamExtentTest, ThreadsThatReadOneGrainInflateItOnce) {
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 12; ++round) {
     make_and_open(spec_of(64 * kGrain, all_grains(8)));
     ASSERT_OK(read(0, 1));
     files_.reset();

@@ -16,7 +16,7 @@ TEST(OpenModesTest, FirstOpenersModeHoldsUntilTheLastClose) {
   modes.close(direct.handle);
   EXPECT_TRUE(modes.open(O_RDONLY).handle.direct());
   modes.close(follower.handle);
-  EXPECT_TRUE(modes.close(Handle(false, true, false)).last);
+  EXPECT_TRUE(modes.close(Handle(false, true, false, 1)).last);
   EXPECT_FALSE(modes.open(O_RDONLY).handle.direct());
 }
 
@@ -68,11 +68,19 @@ TEST(OpenModesTest, WritersAreCounted) {
   EXPECT_FALSE(modes.close(reader.handle).last_writer);
 }
 
+TEST(OpenModesTest, HandlesAreToldApart) {
+  OpenModes modes(false);
+  const auto first = modes.open(O_RDWR);
+  const auto second = modes.open(O_RDWR);
+  EXPECT_NE(first.handle.bits(), second.handle.bits());
+  EXPECT_NE(modes.open(O_RDONLY).handle.bits(), 0) << "0 means no handle";
+}
+
 TEST(OpenModesTest, HandleTravelsAsANumber) {
   for (const bool writable : {false, true}) {
     for (const bool direct : {false, true}) {
       for (const bool renews : {false, true}) {
-        const Handle back(Handle(writable, direct, renews).bits());
+        const Handle back(Handle(writable, direct, renews, 7).bits());
         EXPECT_EQ(back.writable(), writable);
         EXPECT_EQ(back.direct(), direct);
         EXPECT_EQ(back.renews_cache(), renews);

@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 // Stretches of noise, of text and of nothing, none of them aligned.
 std::string raw_content(std::uint64_t length) {
   std::mt19937_64 random(length);
-  std::string raw;
+  std::string raw = "there is something in the first grain";
   while (raw.size() < length) {
     const std::size_t stretch = 1 + random() % (300 * kKiB);
     switch (random() % 3) {

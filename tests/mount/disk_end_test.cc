@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <tuple>
 
@@ -161,6 +162,45 @@ TEST_P(DiskEndTest, WritingAfterAnEndlessWriterWorks) {
   EXPECT_NE(shell_status(kGuard + "cat /dev/zero > " + flat()), 0);
   expect_full_size();
   ASSERT_TRUE(shell("dd if=ref of=" + flat() + " bs=1M conv=notrunc,fsync"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+// A loop device, say, holds the disk open: what another runs into is not told to it.
+TEST_P(DiskEndTest, WhoHoldsTheDiskHearsNothingOfAnothersOverrun) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  const int innocent = open(path(flat()).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(innocent, 0);
+  const std::string text(4096, 'i');
+  for (const std::string& overrun :
+       {"cat ref >> " + flat(), "dd if=ref of=" + flat() + " bs=1M seek=64 conv=notrunc",
+        "dd if=ref of=" + flat() + " bs=1M seek=64 conv=notrunc,fsync", "cat ref ref > " + flat(),
+        "cat ref ref | dd of=" + flat() + " bs=1M conv=notrunc"}) {
+    SCOPED_TRACE(overrun);
+    EXPECT_NE(shell_status(overrun), 0);
+    EXPECT_EQ(pwrite(innocent, text.data(), text.size(), 8192), 4096) << std::strerror(errno);
+    EXPECT_EQ(fsync(innocent), 0) << std::strerror(errno);
+  }
+  close(innocent);
+  expect_full_size();
+  ASSERT_TRUE(shell("head -c 4096 /dev/zero | tr '\\0' i | dd of=ref bs=4096 seek=2 conv=notrunc"));
+  expect_same_as_reference();
+  unmount_and_compare();
+}
+
+// After the error was told, by whatever call, the next write is like any other.
+TEST_P(DiskEndTest, AnOverrunIsToldOnce) {
+  ASSERT_TRUE(shell("cp ref " + flat()));
+  const int file = open(path(flat()).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(file, 0);
+  const std::string text(4096, 'o');
+  const ssize_t written = pwrite(file, text.data(), text.size(), kDiskSize);
+  EXPECT_TRUE(written < 0 || fsync(file) != 0);
+  EXPECT_EQ(pwrite(file, text.data(), text.size(), 0), 4096) << std::strerror(errno);
+  EXPECT_EQ(fsync(file), 0) << std::strerror(errno);
+  EXPECT_EQ(close(file), 0);
+  expect_full_size();
+  ASSERT_TRUE(shell("head -c 4096 /dev/zero | tr '\\0' o | dd of=ref conv=notrunc"));
   expect_same_as_reference();
   unmount_and_compare();
 }

@@ -109,5 +109,20 @@ TEST_F(DurabilityTest, KilledDaemonsImageIsTakenByTheNextMount) {
   }
 }
 
+// The kernel keeps the attributes of a dead mount, which must not make it look alive.
+TEST_F(DurabilityTest, ADeadMountIsSeenWhileItsAttributesAreKept) {
+  create();
+  mount();
+  EXPECT_EQ(size_of(path("flat")), kDiskSize);
+  ASSERT_EQ(kill(daemon(), SIGKILL), 0);
+  ASSERT_TRUE(daemon_ends());
+  const CommandResult result = vmdkfuse("disk.vmdk flat");
+  EXPECT_EQ(result.status, 32) << result.to_text();
+  EXPECT_NE(result.err.find("fusermount3 -u -- flat"), std::string::npos) << result.to_text();
+  mount("--replace-stale");
+  EXPECT_EQ(shell_output("grep -c \"$PWD/flat \" /proc/mounts"), "1");
+  unmount();
+}
+
 }  // namespace
 }  // namespace vmdkfuse::test

@@ -55,6 +55,13 @@ class Arguments {
   fuse_args arguments_ = FUSE_ARGS_INIT(0, nullptr);
 };
 
+// The kernel ends a connection by ENODEV, which libfuse knows. Who had just taken a request from
+// the queue when that happened reads ECONNABORTED instead; the request, mostly the RELEASE of the
+// file closed last, went with the connection.
+bool is_plain_end(int loop_result) noexcept {
+  return loop_result >= 0 || loop_result == -ECONNABORTED;
+}
+
 }  // namespace
 
 class Server::Impl {
@@ -242,7 +249,7 @@ Status Server::Impl::wait() {
     thread_.join();
   front_.notifier.stop();
   const std::lock_guard lock(mutex_);
-  if (loop_result_ < 0)
+  if (!is_plain_end(loop_result_))
     return Error::from_errno(-loop_result_, "/dev/fuse");
   return {};
 }

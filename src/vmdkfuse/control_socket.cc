@@ -1,6 +1,8 @@
 #include "vmdkfuse/control_socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -62,6 +64,15 @@ Status make_private_folder(const std::filesystem::path& folder) {
   return {};
 }
 
+// Keeps the daemons of a user from changing names in their folder at the same time. Not held: two
+// daemons at one name, of which the second one's users are told that it is not in reach.
+UniqueFd lock_folder(const std::filesystem::path& folder) noexcept {
+  UniqueFd lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  while (lock && flock(lock.get(), LOCK_EX) != 0 && errno == EINTR) {
+  }
+  return lock;
+}
+
 std::optional<ucred> peer_of(int socket) noexcept {
   ucred peer{};
   socklen_t length = sizeof peer;
@@ -96,16 +107,27 @@ Result<ControlSocket> ControlSocket::listen(dev_t device) {
   std::filesystem::path path = *folder / socket_name(device);
   ASSIGN_OR_RETURN(const sockaddr_un address, address_of(path));
   UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const UniqueFd lock = lock_folder(*folder);
   // The number is ours now, so a name left by somebody who died is of no use to anybody.
   unlink(path.c_str());
+
+  struct stat bound {};
+
   if (!listener || bind(listener.get(), general(address), sizeof address) != 0 ||
-      ::listen(listener.get(), 16) != 0)
+      ::listen(listener.get(), 16) != 0 || lstat(path.c_str(), &bound) != 0)
     return Error::from_errno(errno, path.string());
-  return ControlSocket(std::move(path), std::move(listener));
+  return ControlSocket(std::move(path), bound.st_ino, std::move(listener));
 }
 
 ControlSocket::~ControlSocket() {
-  if (listener_)
+  if (!listener_)
+    return;
+  const UniqueFd lock = lock_folder(path_.parent_path());
+
+  struct stat found {};
+
+  // The kernel gives our mount's number to the next one before we have ended.
+  if (lstat(path_.c_str(), &found) == 0 && found.st_ino == inode_)
     unlink(path_.c_str());
 }
 

@@ -30,7 +30,7 @@ class ControlSocket {
 
   ControlSocket(ControlSocket&&) noexcept = default;
   ControlSocket& operator=(ControlSocket&&) noexcept = default;
-  // Removes the name.
+  // Removes the name, if it has not become another daemon's.
   ~ControlSocket();
 
   // Readable when somebody has connected.
@@ -43,10 +43,11 @@ class ControlSocket {
   void say(std::string line);
 
  private:
-  ControlSocket(std::filesystem::path path, vmdk::UniqueFd listener)
-      : path_(std::move(path)), listener_(std::move(listener)) {}
+  ControlSocket(std::filesystem::path path, ino_t inode, vmdk::UniqueFd listener)
+      : path_(std::move(path)), inode_(inode), listener_(std::move(listener)) {}
 
   std::filesystem::path path_;
+  ino_t inode_ = 0;  // of the name that we made
   vmdk::UniqueFd listener_;
   std::vector<vmdk::UniqueFd> peers_;
   std::string said_;  // what those who come later must hear too

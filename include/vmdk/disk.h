@@ -31,6 +31,9 @@ struct OpenOptions {
   bool force_children = false;
   // Write although a VMware lock folder (`NAME.lck`) is there.
   bool force_stale_lck = false;
+  // With kReadOnly: read an SESparse extent although its journal holds changes that its tables do
+  // not have yet; they are not shown.
+  bool force_journal = false;
   // With kReadOnly: accept a parent whose content id is not the one the child names.
   bool ignore_cid = false;
   // Folders, besides those of the files the user named, beneath which named files may be opened.
@@ -51,13 +54,13 @@ struct OpenOptions {
 // What `vmdkctl info` and `vmdkfuse -v` say.
 struct ExtentInfo {
   std::string access;                // RW, RDONLY, NOACCESS
-  std::string type;                  // FLAT, SPARSE, ZERO, VMFS
+  std::string type;                  // FLAT, SPARSE, ZERO, VMFS, VMFSSPARSE, SESPARSE
   std::string file;                  // path; empty for ZERO
   std::uint64_t length = 0;          // bytes of the disk
   std::uint64_t file_offset = 0;     // bytes; flat kinds only
   std::uint64_t grain_size = 0;      // bytes; 0 for kinds without grains
-  std::uint32_t header_version = 0;  // sparse kinds only
-  bool zeroed_grains = false;        // entry value 1 means a grain of zeros
+  std::uint32_t header_version = 0;  // sparse kinds only; SESPARSE: the whole part of 2.1
+  bool zeroed_grains = false;        // an entry can say "a grain of zeros"
   bool compressed = false;           // streamOptimized: read-only
   bool unclean = false;              // its header carries the mark of an unfinished session
 };

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -11,6 +13,7 @@
 #include "base/checked_math.h"
 #include "disk/chain.h"
 #include "disk/file_registry.h"
+#include "disk/grain_header.h"
 #include "disk/image_text.h"
 #include "disk/link_rules.h"
 #include "disk/parent_locator.h"
@@ -35,13 +38,19 @@ OpenOptions with_log(OpenOptions options) {
   return options;
 }
 
-// A sparse extent as the check sees it.
+// An uncompressed extent with grains as the check sees it.
 struct SparseFile {
   OpenFile* file = nullptr;
-  SparseHeader header;
-  GrainDirectory directory;
+  GrainLayout layout;
   std::uint64_t bytes = 0;  // of the disk
   TableScan scan;
+  bool unclean = false;
+  std::uint64_t mark_at = kUncleanMarkOffset;  // byte of the file
+  bool tables_on_demand = false;
+  std::optional<std::uint32_t> free_sector;  // COWD
+  std::uint64_t file_size = 0;
+
+  bool lacks_tables() const { return !tables_on_demand && layout.directory.has_missing_tables(); }
 };
 
 class Checker {
@@ -119,7 +128,7 @@ class Checker {
       if (line.type == ExtentType::kZero || line.access == ExtentAccess::kNoAccess)
         continue;
       OpenFile* extent = &top;
-      if (!text.header) {
+      if (!text.is_extent) {
         auto named = policy_.open_extent(folder_of(path), line.file_name, access);
         if (!named && named.error().code() != ErrorCode::kNotFound)
           return std::move(named).error().with_context(
@@ -136,7 +145,7 @@ class Checker {
         }
         ASSIGN_OR_RETURN(extent, files_.adopt(std::move(*named), access));
       }
-      const bool sparse = line.type == ExtentType::kSparse;
+      const bool sparse = has_grains(line.type);
       const bool known = std::any_of(ranges.begin(), ranges.end(),
                                      [&](const FileRange& range) { return range.file == extent; });
       const std::uint64_t begin = line.offset.count() * kSectorSize;
@@ -172,48 +181,87 @@ class Checker {
   }
 
   // Damage of the header or the directories ends the check of this extent, not of the image.
+  Status note_damage(const OpenFile& file, const Error& error) {
+    if (error.code() == ErrorCode::kIo || error.code() == ErrorCode::kUnsupported)
+      return error;
+    add(Severity::kDamage, file.name(), error.message());
+    return {};
+  }
+
   Status check_sparse(const ExtentLine& line, OpenFile& file) {
+    const auto header = read_grain_header(file.file());
+    if (!header)
+      return note_damage(file, header.error());
+    if (capacity_of(*header) < line.length)
+      return note_damage(
+          file, Error::make(ErrorCode::kCorrupt,
+                            fmt::format("its header's capacity is {} sectors, its line says {}",
+                                        capacity_of(*header).count(), line.length.count())));
     SparseFile sparse;
     sparse.file = &file;
-    const auto damaged = [&](const Error& error) -> Status {
-      if (error.code() == ErrorCode::kIo || error.code() == ErrorCode::kUnsupported)
-        return error;
-      add(Severity::kDamage, file.name(), error.message());
-      return {};
-    };
-    ASSIGN_OR_RETURN(const std::uint64_t size, file.file().size());
+    ASSIGN_OR_RETURN(sparse.file_size, file.file().size());
     ASSIGN_OR_RETURN(sparse.bytes, line.length.to_bytes());
-    auto header = read_sparse_header(file.file());
-    if (!header)
-      return damaged(header.error());
-    sparse.header = *header;
-    if (header->capacity < line.length)
-      return damaged(Error::make(
-          ErrorCode::kCorrupt, fmt::format("its header's capacity is {} sectors, its line says {}",
-                                           header->capacity.count(), line.length.count())));
-    if (header->is_compressed()) {
-      // What counts may be the footer.
-      header = read_stream_header(file.file(), *header);
-      if (!header)
-        return damaged(header.error());
-    } else if (auto valid = validate_against_file(*header, size); !valid) {
-      return damaged(valid.error());
-    }
-    auto directory = read_grain_directory(file.file(), *header, size);
+    return std::visit([&](const auto& kind) { return check_kind(kind, std::move(sparse)); },
+                      *header);
+  }
+
+  Status check_kind(const SparseHeader& header, SparseFile sparse) {
+    if (header.is_compressed())
+      return check_stream(*sparse.file, header, sparse);
+    sparse.unclean = header.unclean;
+    return check_tables(header, std::move(sparse));
+  }
+
+  Status check_kind(const CowdHeader& header, SparseFile sparse) {
+    sparse.unclean = header.unclean;
+    sparse.mark_at = kCowdUncleanMarkOffset;
+    sparse.tables_on_demand = true;
+    sparse.free_sector = header.free_sector;
+    return check_tables(header, std::move(sparse));
+  }
+
+  Status check_kind(const SeSparseHeader& header, SparseFile sparse) {
+    sparse.tables_on_demand = true;
+    if (auto valid = validate_against_file(header, sparse.file_size); !valid)
+      return note_damage(*sparse.file, valid.error());
+    const auto dirty = has_dirty_journal(sparse.file->file(), header);
+    if (!dirty)
+      return note_damage(*sparse.file, dirty.error());
+    if (*dirty)
+      add(Severity::kLeak, sparse.file->name(),
+          "its journal holds changes that its tables do not have yet");
+    return check_tables(header, std::move(sparse));
+  }
+
+  template <class Header>
+  Status check_tables(const Header& header, SparseFile sparse) {
+    const File& file = sparse.file->file();
+    if (auto valid = validate_against_file(header, sparse.file_size); !valid)
+      return note_damage(*sparse.file, valid.error());
+    auto directory = read_grain_directory(file, header, sparse.file_size);
     if (!directory)
-      return damaged(directory.error());
-    if (header->is_compressed())
-      return check_stream(file, *header, *directory, sparse.bytes);
-    sparse.directory = std::move(*directory);
-    ASSIGN_OR_RETURN(sparse.scan, scan_tables(file.file(), sparse.header, sparse.directory,
-                                              sparse.bytes, options_.progress));
+      return note_damage(*sparse.file, directory.error());
+    sparse.layout = layout_of(header, std::move(*directory), sparse.bytes);
+    ASSIGN_OR_RETURN(sparse.scan,
+                     scan_tables(file, sparse.layout, sparse.bytes, options_.progress));
     report_sparse(sparse);
     sparse_.push_back(std::move(sparse));
     return {};
   }
 
-  Status check_stream(const OpenFile& file, const SparseHeader& header,
-                      const GrainDirectory& directory, std::uint64_t bytes) {
+  Status check_stream(const OpenFile& file, const SparseHeader& named, const SparseFile& sparse) {
+    // What counts may be the footer.
+    const auto header = read_stream_header(file.file(), named);
+    if (!header)
+      return note_damage(file, header.error());
+    const auto directory = read_grain_directory(file.file(), *header, sparse.file_size);
+    if (!directory)
+      return note_damage(file, directory.error());
+    return check_records(file, *header, *directory, sparse.bytes);
+  }
+
+  Status check_records(const OpenFile& file, const SparseHeader& header,
+                       const GrainDirectory& directory, std::uint64_t bytes) {
     ASSIGN_OR_RETURN(const StreamScan scan,
                      scan_stream(file.file(), header, directory, bytes, options_.progress));
     for (const std::string& finding : scan.findings)
@@ -230,26 +278,40 @@ class Checker {
     for (const std::string& finding : scan.findings)
       add(Severity::kDamage, name, finding);
     report_.damage_count += scan.damaged - scan.findings.size();
-    if (sparse.directory.has_missing_tables())
+    if (sparse.lacks_tables())
       add(Severity::kNote, name, "some grain tables are missing; their grains read as holes");
     report_copies(sparse);
-    if (sparse.header.unclean)
+    report_free_sector(sparse);
+    if (sparse.unclean)
       add(Severity::kLeak, name, "was not closed cleanly (its header carries the mark)");
     // Under a clear mark it is only unused: a window's rest, or a hole left by a discard.
-    if (sparse.header.unclean && scan.unused_bytes != 0)
+    if (sparse.unclean && scan.unused_bytes != 0)
       add(Severity::kLeak, name,
           fmt::format("{} bytes are used by no grain: leaked", scan.unused_bytes));
     report_.unused_bytes += scan.unused_bytes;
     report_.allocated_grains += scan.data_grains;
-    report_.total_grains +=
-        (sparse.bytes + sparse.header.grain_bytes() - 1) / sparse.header.grain_bytes();
+    report_.total_grains += sparse.layout.grain_count;
+  }
+
+  // Nothing of ours reads it, but ESX puts the next grain there.
+  void report_free_sector(const SparseFile& sparse) {
+    if (!sparse.free_sector || !sparse.scan.sound())
+      return;
+    const std::uint64_t free = *sparse.free_sector * kSectorSize;
+    if (free < sparse.scan.highest_end)
+      add(Severity::kLeak, sparse.file->name(),
+          fmt::format("its free sector {} lies before the end of its grains, sector {}",
+                      *sparse.free_sector, sparse.scan.highest_end / kSectorSize));
+    else if (free > sparse.file_size)
+      add(Severity::kLeak, sparse.file->name(),
+          fmt::format("its free sector {} lies behind the end of the file", *sparse.free_sector));
   }
 
   void report_copies(const SparseFile& sparse) {
     const TableScan& scan = sparse.scan;
     if (scan.unequal == 0)
       return;
-    const bool interrupted = sparse.header.unclean && scan.sound() && scan.redundant_damaged == 0;
+    const bool interrupted = sparse.unclean && scan.sound() && scan.redundant_damaged == 0;
     if (interrupted) {
       add(Severity::kLeak, sparse.file->name(),
           fmt::format(
@@ -281,8 +343,7 @@ class Checker {
   void note_repair(std::string text) { report_.repairs.push_back(std::move(text)); }
 
   static bool can_equalise(const SparseFile& sparse) {
-    return sparse.scan.sound() && sparse.directory.has_redundant() &&
-           !sparse.directory.has_missing_tables();
+    return sparse.scan.sound() && sparse.layout.directory.has_redundant() && !sparse.lacks_tables();
   }
 
   Status repair_sparse(SparseFile& sparse) {
@@ -293,44 +354,66 @@ class Checker {
     }
     if (!sparse.scan.sound())
       return {};
+    RETURN_IF_ERROR(mend_free_sector(sparse));
     RETURN_IF_ERROR(give_back_unused(sparse));
-    if (!sparse.header.unclean)
+    if (!sparse.unclean)
       return {};
     const std::array<std::byte, 1> clean{};
     const iovec part = part_of(clean);
-    RETURN_IF_ERROR(sparse.file->write(FileOffset(kUncleanMarkOffset), {&part, 1}));
+    RETURN_IF_ERROR(sparse.file->write(FileOffset(sparse.mark_at), {&part, 1}));
     RETURN_IF_ERROR(sparse.file->sync());
     note_repair(
         fmt::format("{}: the mark of an unfinished session was taken away", sparse.file->name()));
     return {};
   }
 
+  // Before the file is cut: its free sector never lies behind its end.
+  Status mend_free_sector(const SparseFile& sparse) {
+    const std::uint64_t wanted = sparse.scan.highest_end / kSectorSize;
+    if (!sparse.free_sector || *sparse.free_sector == wanted)
+      return {};
+    const bool wrong =
+        *sparse.free_sector < wanted || *sparse.free_sector * kSectorSize > sparse.file_size;
+    if (!wrong && !sparse.unclean)
+      return {};
+    std::array<std::byte, 4> bytes{};
+    store_le32(bytes, 0, static_cast<std::uint32_t>(wanted));
+    const iovec part = part_of(bytes);
+    RETURN_IF_ERROR(sparse.file->write(FileOffset(kCowdFreeSectorOffset), {&part, 1}));
+    RETURN_IF_ERROR(sparse.file->sync());
+    note_repair(fmt::format("{}: its free sector was set to {}", sparse.file->name(), wanted));
+    return {};
+  }
+
   // Makes the copies equal, by the primary when it is sound, else (only when asked for tables) by a
   // redundant one that is.
   Result<bool> equalise(SparseFile& sparse) {
-    const bool interrupted = sparse.header.unclean && sparse.scan.redundant_damaged == 0;
+    const bool interrupted = sparse.unclean && sparse.scan.redundant_damaged == 0;
     if (can_equalise(sparse) && (interrupted || options_.repair_tables)) {
-      RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.primary, sparse.directory.redundant));
+      RETURN_IF_ERROR(
+          copy_tables(sparse, sparse.layout.directory.primary, sparse.layout.directory.redundant));
       note_repair(fmt::format("{}: {} redundant grain tables were made equal to the primary ones",
                               sparse.file->name(), sparse.scan.unequal_tables.size()));
       return true;
     }
-    if (!options_.repair_tables || !sparse.directory.has_redundant() ||
-        sparse.directory.has_missing_tables()) {
+    if (!options_.repair_tables || !sparse.layout.directory.has_redundant() ||
+        sparse.lacks_tables()) {
       note_repair(fmt::format("{}: the copies of its grain tables were left as they are",
                               sparse.file->name()));
       return false;
     }
-    GrainDirectory swapped{sparse.directory.redundant, sparse.directory.primary};
-    ASSIGN_OR_RETURN(TableScan other, scan_tables(sparse.file->file(), sparse.header, swapped,
-                                                  sparse.bytes, options_.progress));
+    GrainLayout swapped = sparse.layout;
+    std::swap(swapped.directory.primary, swapped.directory.redundant);
+    ASSIGN_OR_RETURN(TableScan other,
+                     scan_tables(sparse.file->file(), swapped, sparse.bytes, options_.progress));
     if (!other.sound()) {
       note_repair(
           fmt::format("{}: both copies of its grain tables are damaged; nothing was changed",
                       sparse.file->name()));
       return false;
     }
-    RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.redundant, sparse.directory.primary));
+    RETURN_IF_ERROR(
+        copy_tables(sparse, sparse.layout.directory.redundant, sparse.layout.directory.primary));
     note_repair(fmt::format("{}: {} primary grain tables were made equal to the redundant ones",
                             sparse.file->name(), sparse.scan.unequal_tables.size()));
     sparse.scan = std::move(other);
@@ -354,8 +437,7 @@ class Checker {
 
   // Cuts the unused end and gives the unused inside back to the host.
   Status give_back_unused(const SparseFile& sparse) {
-    if (!sparse.header.unclean || sparse.scan.unused_bytes == 0 ||
-        sparse.directory.has_missing_tables())
+    if (!sparse.unclean || sparse.scan.unused_bytes == 0 || sparse.lacks_tables())
       return {};
     ASSIGN_OR_RETURN(const std::uint64_t size, sparse.file->file().size());
     if (size > sparse.scan.highest_end)

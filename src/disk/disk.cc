@@ -47,6 +47,8 @@ Status judge_options(const OpenOptions& options) {
     return refuse("an image that somebody else writes can only be opened read-only");
   if (options.ignore_cid)
     return refuse("a parent with another content id can only be read");
+  if (options.force_journal)
+    return refuse("an extent with a dirty journal can only be read");
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "disk/grain_header.h"
 #include "disk/link_rules.h"
 #include "extent/fixed_extent.h"
 #include "extent/flat_extent.h"
@@ -15,10 +16,6 @@
 
 namespace vmdk {
 namespace {
-
-bool has_grains(ExtentType type) noexcept {
-  return type == ExtentType::kSparse;
-}
 
 // Said before anything else that speaks against writing: there is no other cure.
 Error stream_is_read_only(const File& file) {
@@ -28,6 +25,14 @@ Error stream_is_read_only(const File& file) {
                  "{}: not opened for writing: streamOptimized images are read-only by nature",
                  file.name()))
       .with_hint("-r mounts it read-only");
+}
+
+void warn_of_mark(const OpenContext& context, const SparseExtent& extent) {
+  if (extent.facts().unclean)
+    context.options.log(
+        LogLevel::kWarning,
+        fmt::format("{}: was not closed cleanly; its tables were {}", extent.file()->name(),
+                    extent.writable() ? "checked and are sound" : "not checked"));
 }
 
 }  // namespace
@@ -75,7 +80,7 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
     return std::unique_ptr<Extent>(std::make_unique<FixedExtent>(RunKind::kUnreadable, size));
   const bool writable = access == Access::kReadWrite && line.access == ExtentAccess::kReadWrite;
   // An embedded descriptor's extent is the file itself, whatever name it had once.
-  if (text_.header) {
+  if (text_.is_extent) {
     if (!has_grains(line.type))
       return Error::make(
           ErrorCode::kCorrupt,
@@ -123,12 +128,22 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
           ErrorCode::kCorrupt,
           fmt::format("{}: lines {} and {} name the same sparse extent {}", path_.native(),
                       part->line.line_number, line.line_number, file.name()));
-  ASSIGN_OR_RETURN(const SparseHeader header, read_sparse_header(file.file()));
-  if (header.capacity < line.length)
+  ASSIGN_OR_RETURN(const GrainHeader header, read_grain_header(file.file()));
+  if (capacity_of(header) < line.length)
     return Error::make(ErrorCode::kCorrupt,
                        fmt::format("{}: the header's capacity is {} sectors, line {} of {} says {}",
-                                   file.name(), header.capacity.count(), line.line_number,
+                                   file.name(), capacity_of(header).count(), line.line_number,
                                    path_.native(), line.length.count()));
+  if (const auto* hosted = std::get_if<SparseHeader>(&header))
+    return open_hosted(file, *hosted, size, writable, context);
+  if (const auto* cowd = std::get_if<CowdHeader>(&header))
+    return open_cowd(file, *cowd, size, writable, context);
+  return open_sesparse(file, std::get<SeSparseHeader>(header), size, writable, context);
+}
+
+Result<std::unique_ptr<Extent>> Image::open_hosted(OpenFile& file, const SparseHeader& header,
+                                                   std::uint64_t size, bool writable,
+                                                   const OpenContext& context) {
   if (header.is_compressed())
     return open_stream(file, header, size, writable, context);
   if (writable && header.version > 2)
@@ -141,10 +156,48 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
                                                     .writable = writable,
                                                     .batch_grains = context.options.batch_grains},
                                                    context.cache));
-  if (header.unclean)
-    context.options.log(LogLevel::kWarning,
-                        fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
-                                    writable ? "checked and are sound" : "not checked"));
+  warn_of_mark(context, *extent);
+  return std::unique_ptr<Extent>(std::move(extent));
+}
+
+Result<std::unique_ptr<Extent>> Image::open_cowd(OpenFile& file, const CowdHeader& header,
+                                                 std::uint64_t size, bool writable,
+                                                 const OpenContext& context) {
+  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
+                                                   {.size = size,
+                                                    .writable = writable,
+                                                    .batch_grains = context.options.batch_grains},
+                                                   context.cache));
+  warn_of_mark(context, *extent);
+  return std::unique_ptr<Extent>(std::move(extent));
+}
+
+Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSparseHeader& header,
+                                                     std::uint64_t size, bool writable,
+                                                     const OpenContext& context) {
+  if (writable)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: SESparse extents are only read",
+                                   file.name()))
+        .with_hint("-r mounts it read-only; qemu-img convert makes a copy that can be written");
+  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  if (auto valid = validate_against_file(header, file_size); !valid)
+    return std::move(valid).error().with_context(file.name());
+  ASSIGN_OR_RETURN(const bool dirty, has_dirty_journal(file.file(), header));
+  if (dirty && !context.options.force_journal)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: its journal holds changes that its tables do not have yet, "
+                                   "and the format of journals is not known",
+                                   file.name()))
+        .with_hint(
+            "open the disk once on its ESX host; -r --force=journal reads it as the tables "
+            "have it");
+  if (dirty)
+    context.options.log(
+        LogLevel::kWarning,
+        fmt::format("{}: read as its tables have it: what its journal holds is not shown",
+                    file.name()));
+  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header, {.size = size}, context.cache));
   return std::unique_ptr<Extent>(std::move(extent));
 }
 
@@ -202,22 +255,17 @@ LayerInfo Image::info() const {
   layer.capacity = capacity_;
   layer.allocated = allocated();
   for (const auto& part : parts_) {
+    const ExtentFacts facts = part->extent->facts();
     ExtentInfo extent{.access = std::string(to_string(part->line.access)),
                       .type = std::string(to_string(part->line.type)),
                       .file = part->extent->file() != nullptr ? part->extent->file()->name() : "",
                       .length = part->extent->size(),
                       .file_offset = part->line.offset.count() * kSectorSize,
-                      .grain_size = part->extent->grain_size()};
-    if (const auto* sparse = dynamic_cast<const SparseExtent*>(part->extent.get())) {
-      extent.header_version = sparse->header().version;
-      extent.zeroed_grains = sparse->header().has_zeroed_grains();
-      extent.unclean = sparse->header().unclean;
-    }
-    if (const auto* stream = dynamic_cast<const StreamExtent*>(part->extent.get())) {
-      extent.header_version = stream->header().version;
-      extent.zeroed_grains = stream->header().has_zeroed_grains();
-      extent.compressed = true;
-    }
+                      .grain_size = part->extent->grain_size(),
+                      .header_version = facts.header_version,
+                      .zeroed_grains = facts.zeroed_grains,
+                      .compressed = facts.compressed,
+                      .unclean = facts.unclean};
     layer.extents.push_back(std::move(extent));
   }
   return layer;

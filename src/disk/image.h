@@ -99,6 +99,15 @@ class Image {
                                             bool writable) const;
   Result<std::unique_ptr<Extent>> open_sparse(const ExtentLine& line, OpenFile& file, bool writable,
                                               const OpenContext& context);
+  static Result<std::unique_ptr<Extent>> open_hosted(OpenFile& file, const SparseHeader& header,
+                                                     std::uint64_t size, bool writable,
+                                                     const OpenContext& context);
+  static Result<std::unique_ptr<Extent>> open_cowd(OpenFile& file, const CowdHeader& header,
+                                                   std::uint64_t size, bool writable,
+                                                   const OpenContext& context);
+  static Result<std::unique_ptr<Extent>> open_sesparse(OpenFile& file, const SeSparseHeader& header,
+                                                       std::uint64_t size, bool writable,
+                                                       const OpenContext& context);
   static Result<std::unique_ptr<Extent>> open_stream(OpenFile& file, const SparseHeader& header,
                                                      std::uint64_t size, bool writable,
                                                      const OpenContext& context);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "disk/grain_header.h"
 #include "format/magic.h"
 
 namespace vmdk {
@@ -63,12 +64,8 @@ Error not_an_image(const File& file, FileKind kind) {
   switch (kind) {
     case FileKind::kEmpty:
       return refuse(file, ErrorCode::kUnsupported, "not a VMDK image: the file is empty");
-    case FileKind::kCowd:
-      return refuse(file, ErrorCode::kUnsupported,
-                    "a COWD (ESX snapshot or Workstation 3) extent: this kind is not supported");
     case FileKind::kSeSparse:
-      return refuse(file, ErrorCode::kUnsupported,
-                    "an SESPARSE (ESXi snapshot) extent: this kind is not supported");
+      return member_of_disk(file, "an SESparse extent, which has no descriptor of its own");
     case FileKind::kUnfinishedStream:
       return refuse(file, ErrorCode::kUnsupported,
                     "a conversion to streamOptimized that was not finished");
@@ -107,11 +104,30 @@ Result<ImageText> read_text_file(const File& file) {
     return refuse(file, ErrorCode::kCorrupt, "the descriptor is longer than 1 MiB");
   ASSIGN_OR_RETURN(const auto bytes, read_up_to(file, FileOffset(), size));
   ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
-  return ImageText{std::move(descriptor), FileOffset(), std::nullopt};
+  return ImageText{.descriptor = std::move(descriptor)};
+}
+
+// A Workstation 3 disk is one file without any text; ESX keeps the descriptor of its deltas apart.
+Result<ImageText> read_cowd(const File& file) {
+  constexpr std::uint32_t kRootFlag = 1;
+  ASSIGN_OR_RETURN(const GrainHeader header, read_grain_header(file));
+  const auto& cowd = std::get<CowdHeader>(header);
+  if (!cowd.is_workstation3())
+    return member_of_disk(file, "a COWD extent, which has no descriptor of its own");
+  if ((cowd.flags & kRootFlag) == 0)
+    return refuse(file, ErrorCode::kUnsupported,
+                  "a Workstation 3 disk with a parent: only those without one are known");
+  const std::string text = fmt::format(
+      "version=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"custom\"\n"
+      "RW {} VMFSSPARSE \"-\"\n",
+      cowd.capacity.count());
+  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes_of(text)));
+  return ImageText{.descriptor = std::move(descriptor), .is_extent = true};
 }
 
 Result<ImageText> read_embedded(const File& file) {
-  ASSIGN_OR_RETURN(const SparseHeader header, read_sparse_header(file));
+  ASSIGN_OR_RETURN(const GrainHeader any, read_grain_header(file));
+  const auto& header = std::get<SparseHeader>(any);
   const FileOffset begin(header.descriptor_offset.count() * kSectorSize);
   std::vector<std::byte> bytes;
   if (header.descriptor_offset.count() != 0) {
@@ -122,27 +138,15 @@ Result<ImageText> read_embedded(const File& file) {
   ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
   // A header without a capacity only wraps the descriptor of a disk whose extents are other files.
   if (header.capacity.count() == 0)
-    return ImageText{std::move(descriptor), begin, std::nullopt};
+    return ImageText{.descriptor = std::move(descriptor), .begin = begin};
   if (descriptor.extents().size() != 1)
     return refuse(file, ErrorCode::kCorrupt,
                   "the embedded descriptor names more than one extent; it can only mean this file");
-  return ImageText{std::move(descriptor), begin, header};
+  return ImageText{
+      .descriptor = std::move(descriptor), .begin = begin, .is_extent = true, .header = header};
 }
 
 }  // namespace
-
-Result<SparseHeader> read_sparse_header(const File& file) {
-  std::array<std::byte, kSparseHeaderSize> bytes{};
-  ASSIGN_OR_RETURN(const std::size_t got, file.read(FileOffset(), bytes));
-  const FileKind kind = recognise(std::span(bytes).first(got));
-  if (kind != FileKind::kHostedSparse)
-    return refuse(file, ErrorCode::kCorrupt,
-                  fmt::format("should be a sparse extent, but is {}", describe(kind)));
-  auto header = decode_sparse_header(bytes);
-  if (!header)
-    return std::move(header).error().with_context(file.name());
-  return *header;
-}
 
 Result<ImageText> read_image_text(const File& file) {
   ASSIGN_OR_RETURN(const auto first, read_up_to(file, FileOffset(), kRecognisedBytes));
@@ -151,6 +155,8 @@ Result<ImageText> read_image_text(const File& file) {
       if (first.size() < kSparseHeaderSize)
         return refuse(file, ErrorCode::kCorrupt, "the file ends inside its header");
       return read_embedded(file);
+    case FileKind::kCowd:
+      return read_cowd(file);
     case FileKind::kDescriptor:
       return read_text_file(file);
     default:

@@ -15,15 +15,14 @@ namespace vmdk {
 
 struct ImageText {
   Descriptor descriptor;
-  FileOffset begin;                    // of the text in the file
-  std::optional<SparseHeader> header;  // the file is the extent itself, with its descriptor in it
+  FileOffset begin;  // of the text in the file
+  // The file is the extent itself; a hosted one has its descriptor in it.
+  bool is_extent = false;
+  std::optional<SparseHeader> header = std::nullopt;  // of a hosted one
 };
 
 // Recognises the file and reads its descriptor. What is not an image that can be opened by itself
 // is refused by name, with the file or command that helps as the hint.
 Result<ImageText> read_image_text(const File& file);
-
-// For an extent file: its header, or an error that says what else the file is.
-Result<SparseHeader> read_sparse_header(const File& file);
 
 }  // namespace vmdk

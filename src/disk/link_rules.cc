@@ -15,7 +15,8 @@ namespace {
 constexpr std::array kServedTypes = std::to_array<std::string_view>(
     {"monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse",
      "twoGbMaxExtentFlat", "2GbMaxExtentSparse", "2GbMaxExtentFlat", "vmfs", "vmfsThin",
-     "vmfsThick", "vmfsPreallocated", "vmfsEagerZeroedThick", "custom"});
+     "vmfsThick", "vmfsPreallocated", "vmfsEagerZeroedThick", "vmfsSparse", "seSparse",
+     "vmfsSeSparse", "custom"});
 // Disks whose bytes lie on a device of an ESX host.
 constexpr std::array kMappedTypes = std::to_array<std::string_view>(
     {"vmfsRaw", "vmfsRDM", "vmfsRDMP", "vmfsRawDeviceMap", "vmfsPassthroughRawDeviceMap"});
@@ -28,8 +29,8 @@ bool is_one_of(const std::array<std::string_view, N>& names, std::string_view na
 }
 
 bool is_served(ExtentType type) noexcept {
-  return type == ExtentType::kFlat || type == ExtentType::kVmfs || type == ExtentType::kSparse ||
-         type == ExtentType::kZero;
+  return type == ExtentType::kFlat || type == ExtentType::kVmfs || type == ExtentType::kZero ||
+         has_grains(type);
 }
 
 Error unsupported(const std::filesystem::path& path, std::string_view what) {
@@ -80,7 +81,7 @@ Status judge_parent(const std::filesystem::path& path, const Descriptor& descrip
     return {};
   }
   for (const ExtentLine& line : descriptor.extents())
-    if (line.type != ExtentType::kSparse)
+    if (!has_grains(line.type))
       return contradiction(
           path, fmt::format("line {}: a disk with a parent has an extent of type {}; only sparse "
                             "extents can show a parent",
@@ -105,6 +106,11 @@ Status judge_writing(const std::filesystem::path& path, const Descriptor& descri
 }
 
 }  // namespace
+
+bool has_grains(ExtentType type) noexcept {
+  return type == ExtentType::kSparse || type == ExtentType::kVmfsSparse ||
+         type == ExtentType::kSeSparse;
+}
 
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
   RETURN_IF_ERROR(judge_kinds(path, descriptor));

@@ -13,6 +13,9 @@
 
 namespace vmdk {
 
+// Whether the file of such an extent has grains. Of which kind they are is said by its header.
+bool has_grains(ExtentType type) noexcept;
+
 // kUnsupported: a kind that is not served, or not for writing, with its name; kCorrupt: the
 // descriptor contradicts itself.
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access);

@@ -33,6 +33,14 @@ struct Run {
   FileOffset where;          // kData; kCompressed: where the record of the first grain begins
 };
 
+// What the header of an extent says of it besides its size.
+struct ExtentFacts {
+  std::uint32_t header_version = 0;  // 0: there is no header
+  bool zeroed_grains = false;        // an entry can say "zeros"
+  bool compressed = false;
+  bool unclean = false;  // it carried the mark of an unfinished session when it was opened
+};
+
 // What an extent writes in a commit of its image; see docs/design.md, "Life of a commit". The
 // caller syncs the file between the steps. Dropped without finish(): as if it had failed.
 class ExtentCommit {
@@ -42,10 +50,11 @@ class ExtentCommit {
   ExtentCommit& operator=(const ExtentCommit&) = delete;
   virtual ~ExtentCommit() = default;
 
-  // Before barrier 1: makes the file long enough for every grain that the tables will name.
+  // Before barrier 1: makes the file long enough for every grain that the tables will name, and
+  // writes tables that nothing names yet.
   virtual Status prepare() = 0;
   virtual bool has_tables() const noexcept = 0;
-  // Between the barriers: both copies of the table sectors.
+  // Between the barriers: both copies of the table sectors, and the names of new tables.
   virtual Status write_tables() = 0;
   virtual void finish(bool succeeded) = 0;
 };
@@ -70,6 +79,8 @@ class Extent {
   virtual bool writable() const noexcept = 0;
   // The file, or nullptr for an extent without one.
   virtual OpenFile* file() const noexcept = 0;
+
+  virtual ExtentFacts facts() const noexcept { return {}; }
 
   // The longest run at `at`, at most `max_length` (> 0) bytes.
   virtual Result<Run> lookup(ExtentOffset at, std::uint64_t max_length) = 0;
@@ -115,8 +126,8 @@ class Extent {
   // Puts the mark of an unfinished session into the header. Not synced.
   virtual Status mark_unclean() { return {}; }
 
-  // What close() does after the last commit: cuts unused space off the end; takes the mark away.
-  // Neither is synced. Requires: nothing else runs.
+  // What close() does after the last commit: gives unused space at the end back; takes the mark
+  // away. Neither is synced. Requires: nothing else runs.
   virtual Status trim() { return {}; }
 
   virtual Status clear_mark() { return {}; }

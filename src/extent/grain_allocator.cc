@@ -10,8 +10,6 @@
 namespace vmdk {
 namespace {
 
-// A grain starts below this sector: entries have 32 bits.
-constexpr std::uint64_t kEndOfSectors = std::uint64_t{1} << 32U;
 // Streams that are told apart at one time; more of them are served without windows.
 constexpr std::size_t kMaxWindows = 64;
 constexpr std::size_t kRecentReservations = 32;
@@ -61,20 +59,25 @@ std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length
   return begin;
 }
 
+Error full() {
+  return Error::make(ErrorCode::kNoSpace,
+                     "the extent file is full: a grain cannot start behind sector 4294967295");
+}
+
 }  // namespace
 
 GrainAllocator::GrainAllocator(const Start& start, RequestEpochs& epochs)
     : grain_bytes_(start.grain_bytes),
+      alignment_(start.alignment != 0 ? start.alignment : start.grain_bytes),
+      end_limit_(start.end_limit),
       grain_count_(start.grain_count),
       batch_(start.batch),
       epochs_(epochs),
-      next_(align_up(std::max(start.file_size, start.used_end), start.grain_bytes)),
+      next_(align_up(std::max(start.file_size, start.used_end), alignment_)),
       used_end_(start.used_end) {}
 
 std::uint64_t GrainAllocator::grains_left_at_end() const noexcept {
-  const std::uint64_t sector = next_ / kSectorSize;
-  return sector >= kEndOfSectors ? 0
-                                 : ceil_div((kEndOfSectors - sector) * kSectorSize, grain_bytes_);
+  return next_ >= end_limit_ ? 0 : (end_limit_ - next_) / grain_bytes_;
 }
 
 std::optional<GrainSpace> GrainAllocator::from_window(std::uint64_t first, std::uint64_t count) {
@@ -203,8 +206,18 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
     if (auto space = from_end(wanted))
       return *space;
   }
-  return Error::make(ErrorCode::kNoSpace,
-                     "the extent file is full: a grain cannot start behind sector 4294967295");
+  return full();
+}
+
+Result<FileOffset> GrainAllocator::reserve_table(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t length = align_up(bytes, alignment_);
+  if (next_ >= end_limit_ || length > end_limit_ - next_)
+    return full();
+  const FileOffset where(next_);
+  next_ += length;
+  used_end_ = std::max(used_end_, where.bytes() + bytes);
+  return where;
 }
 
 void GrainAllocator::unreserve(const GrainSpace& space) {
@@ -261,9 +274,9 @@ void GrainAllocator::release(const std::vector<std::uint32_t>& sectors) {
 void GrainAllocator::collect_released() {
   while (!waiting_.empty() && epochs_.passed(waiting_.front().tag)) {
     for (const std::uint32_t sector : waiting_.front().sectors) {
-      // A grain of a foreign image may start anywhere: only its whole slots can be used again.
+      // A grain of a foreign image may start anywhere.
       const std::uint64_t at = sector * kSectorSize;
-      if (at % grain_bytes_ == 0)
+      if (at % alignment_ == 0)
         add_range(spare_, at, grain_bytes_);
     }
     waiting_.pop_front();

@@ -45,6 +45,9 @@ class GrainAllocator {
     std::uint64_t file_size = 0;    // bytes, at open
     std::uint64_t used_end = 0;     // bytes: the end of metadata and of the last grain in use
     std::uint32_t batch = 512;
+    std::uint64_t alignment = 0;  // bytes: of the grains in the file; 0: that of their size
+    // Bytes: no grain ends behind it.
+    std::uint64_t end_limit = (std::uint64_t{1} << 32U) * kSectorSize;
   };
 
   GrainAllocator(const Start& start, RequestEpochs& epochs);
@@ -53,6 +56,9 @@ class GrainAllocator {
   // lie side by side. `partial`: not all of their bytes will be written by the user. kNoSpace when
   // the 32 bits of an entry are used up.
   Result<GrainSpace> reserve(std::uint64_t first, std::uint64_t count, bool partial);
+
+  // Space for a grain table, always fresh. It stays taken.
+  Result<FileOffset> reserve_table(std::uint64_t bytes);
 
   // Takes back reserved space that was never written to (it stays what it was).
   void unreserve(const GrainSpace& space);
@@ -117,6 +123,8 @@ class GrainAllocator {
   std::uint64_t grains_left_at_end() const noexcept;
 
   const std::uint64_t grain_bytes_;
+  const std::uint64_t alignment_;
+  const std::uint64_t end_limit_;
   const std::uint64_t grain_count_;
   const std::uint64_t batch_;
   RequestEpochs& epochs_;

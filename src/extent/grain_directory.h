@@ -1,4 +1,4 @@
-// Where the grain tables of a hosted sparse extent are: its grain directories, read and judged.
+// Where the grain tables of an extent are: its grain directories, read and judged.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,23 @@
 #include <vmdk/result.h>
 #include <vmdk/units.h>
 
+#include "format/cowd_header.h"
+#include "format/sesparse_header.h"
 #include "format/sparse_header.h"
 
 namespace vmdk {
 
 struct GrainDirectory {
-  std::vector<std::uint32_t> primary;    // sector of each table; 0: there is none
+  // The place of each table, in units of `unit`; 0: there is none.
+  std::vector<std::uint32_t> primary;
   std::vector<std::uint32_t> redundant;  // the same for the second copies; empty without them
+  // Bytes of the file: place number `first` is at `base`, the others follow.
+  std::uint64_t base = 0;
+  std::uint64_t unit = kSectorSize;
+  std::uint32_t first = 0;
+  // Where the directories themselves begin.
+  FileOffset primary_at;
+  FileOffset redundant_at;
 
   std::uint64_t table_count() const noexcept { return primary.size(); }
 
@@ -23,19 +33,26 @@ struct GrainDirectory {
   // A table that is missing in one of the copies.
   bool has_missing_tables() const noexcept;
 
-  FileOffset primary_table(std::uint64_t index) const noexcept {
-    return FileOffset(primary[index] * kSectorSize);
+  // Requires: the place is not 0.
+  FileOffset offset_of(std::uint32_t place) const noexcept {
+    return FileOffset(base + (place - first) * unit);
   }
 
+  FileOffset primary_table(std::uint64_t index) const noexcept { return offset_of(primary[index]); }
+
   FileOffset redundant_table(std::uint64_t index) const noexcept {
-    return FileOffset(redundant[index] * kSectorSize);
+    return offset_of(redundant[index]);
   }
 };
 
-// Reads both directories. kCorrupt when a table lies outside the file (of `file_size` bytes), in
+// Reads the directories. kCorrupt when a table lies outside the file (of `file_size` bytes), in
 // another metadata area, or where another table is. Requires: validate_against_file() passed, which
 // bounds the memory by the length of the file.
 Result<GrainDirectory> read_grain_directory(const File& file, const SparseHeader& header,
+                                            std::uint64_t file_size);
+Result<GrainDirectory> read_grain_directory(const File& file, const CowdHeader& header,
+                                            std::uint64_t file_size);
+Result<GrainDirectory> read_grain_directory(const File& file, const SeSparseHeader& header,
                                             std::uint64_t file_size);
 
 }  // namespace vmdk

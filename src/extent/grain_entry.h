@@ -21,7 +21,8 @@ enum class GrainState : std::uint8_t {
   kBad,
 };
 
-// 64 bits: the state above, the sector below. Trivially copyable, stored in a std::atomic.
+// 64 bits: the state above, the sector (56 bits) below. Trivially copyable, stored in a
+// std::atomic.
 class GrainEntry {
  public:
   constexpr GrainEntry() noexcept = default;
@@ -30,17 +31,20 @@ class GrainEntry {
 
   static constexpr GrainEntry zero() noexcept { return {GrainState::kZero, 1}; }
 
-  static constexpr GrainEntry data(std::uint32_t sector) noexcept {
+  static constexpr GrainEntry data(std::uint64_t sector) noexcept {
     return {GrainState::kData, sector};
   }
 
-  static constexpr GrainEntry bad(std::uint32_t on_disk) noexcept {
-    return {GrainState::kBad, on_disk};
+  // An entry of 32 bits keeps its value.
+  static constexpr GrainEntry bad(std::uint64_t on_disk) noexcept {
+    return {GrainState::kBad, on_disk & kSectorMask};
   }
 
-  constexpr GrainState state() const noexcept { return static_cast<GrainState>(bits_ >> 32U); }
+  constexpr GrainState state() const noexcept {
+    return static_cast<GrainState>(bits_ >> kSectorBits);
+  }
 
-  constexpr std::uint32_t sector() const noexcept { return static_cast<std::uint32_t>(bits_); }
+  constexpr std::uint64_t sector() const noexcept { return bits_ & kSectorMask; }
 
   constexpr bool is_claimed() const noexcept {
     return state() == GrainState::kClaimedFromNone || state() == GrainState::kClaimedFromZero;
@@ -67,13 +71,16 @@ class GrainEntry {
   }
 
   // The 32 bits of the table on disk: a claim is written as what it was before.
-  constexpr std::uint32_t on_disk() const noexcept { return sector(); }
+  constexpr std::uint32_t on_disk() const noexcept { return static_cast<std::uint32_t>(bits_); }
 
   constexpr bool operator==(const GrainEntry&) const noexcept = default;
 
  private:
-  constexpr GrainEntry(GrainState state, std::uint32_t sector) noexcept
-      : bits_((static_cast<std::uint64_t>(state) << 32U) | sector) {}
+  static constexpr unsigned kSectorBits = 56;
+  static constexpr std::uint64_t kSectorMask = (std::uint64_t{1} << kSectorBits) - 1;
+
+  constexpr GrainEntry(GrainState state, std::uint64_t sector) noexcept
+      : bits_((static_cast<std::uint64_t>(state) << kSectorBits) | sector) {}
 
   std::uint64_t bits_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "extent/grain_tables.h"
 
 #include <algorithm>
+#include <bit>
 #include <span>
 #include <utility>
 
@@ -12,12 +13,16 @@
 namespace vmdk {
 namespace {
 
-constexpr std::uint32_t kEntriesPerSector = kSectorSize / 4;
+// Read without a lock while another thread may set it, once.
+std::uint32_t place_in(std::vector<std::uint32_t>& places, std::uint64_t index) noexcept {
+  return std::atomic_ref(places[index]).load();
+}
 
-// The table of a stretch that holds nothing. Shared by all; nobody ever writes to it.
+// The table of a stretch that holds nothing. Shared by all; it has no entries, and nobody ever
+// writes to it.
 GrainTable& empty_table() noexcept {
-  static GrainTable table;
-  return table;
+  static const GrainTable::Pointer table = GrainTable::make(0);
+  return *table;
 }
 
 bool is_table(std::uintptr_t slot) noexcept {
@@ -32,26 +37,15 @@ std::uintptr_t slot_of(GrainTable* table) noexcept {
   return reinterpret_cast<std::uintptr_t>(table);  // NOLINT
 }
 
-// The place of a grain: its table and the entry in it.
-struct Place {
-  explicit Place(std::uint64_t grain) noexcept
-      : table(grain / kEntriesPerTable),
-        entry(static_cast<std::uint32_t>(grain % kEntriesPerTable)) {}
-
-  std::uint64_t table;
-  std::uint32_t entry;
-};
-
-std::uint8_t sector_bit(std::uint32_t entry) noexcept {
-  return static_cast<std::uint8_t>(1U << (entry / kEntriesPerSector));
-}
-
 }  // namespace
 
-GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache)
+GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer)
     : file_(file),
       layout_(std::move(layout)),
+      table_shift_(static_cast<unsigned>(std::countr_zero(layout_.entries_per_table))),
+      entry_mask_(layout_.entries_per_table - 1),
       cache_(cache),
+      placer_(std::move(placer)),
       slots_(layout_.directory.table_count()) {
   for (auto& slot : slots_)
     slot.store(generation_.load() | 1U, std::memory_order_relaxed);
@@ -63,28 +57,26 @@ GrainTables::~GrainTables() {
   for (auto& slot : slots_) {
     const std::uintptr_t value = slot.load();
     if (is_table(value) && table_of(value) != &empty_table())
-      delete table_of(value);  // NOLINT: owned through the slot
+      GrainTable::Delete()(table_of(value));
   }
 }
 
-GrainEntry GrainTables::decode(std::uint32_t on_disk, std::uint64_t file_size) const noexcept {
-  if (on_disk == 0)
-    return GrainEntry::none();
-  if (on_disk == 1 && layout_.zeroed_grains)
-    return GrainEntry::zero();
-  const std::uint64_t at = on_disk * kSectorSize;
-  if (at < layout_.data_begin || at >= file_size)
-    return GrainEntry::bad(on_disk);
-  return GrainEntry::data(on_disk);
+std::uint64_t GrainTables::left_in_table(const Place& place, std::uint64_t count) const noexcept {
+  return std::min<std::uint64_t>(layout_.entries_per_table - place.entry, count);
+}
+
+std::uint32_t GrainTables::sector_bit(std::uint32_t entry) const noexcept {
+  return std::uint32_t{1} << (entry * layout_.entry_bytes() / kSectorSize);
 }
 
 // nullptr: the table holds nothing.
-Result<std::unique_ptr<GrainTable>> GrainTables::read_table(std::uint64_t index) const {
-  if (layout_.directory.primary[index] == 0)
+Result<GrainTable::Pointer> GrainTables::read_table(std::uint64_t index) const {
+  const std::uint32_t place = place_in(layout_.directory.primary, index);
+  if (place == 0)
     return nullptr;
-  std::array<std::byte, kGrainTableSize> bytes;
-  ASSIGN_OR_RETURN(const std::size_t got,
-                   file_.read(layout_.directory.primary_table(index), bytes));
+  thread_local std::vector<std::byte> bytes;
+  bytes.resize(layout_.table_bytes());
+  ASSIGN_OR_RETURN(const std::size_t got, file_.read(layout_.directory.offset_of(place), bytes));
   if (got != bytes.size())
     return Error::make(
         ErrorCode::kCorrupt,
@@ -92,9 +84,10 @@ Result<std::unique_ptr<GrainTable>> GrainTables::read_table(std::uint64_t index)
   if (all_zero(bytes))
     return nullptr;
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file_.size());
-  auto table = std::make_unique<GrainTable>();
-  for (std::size_t i = 0; i < kEntriesPerTable; ++i)
-    table->entries[i].store(decode(load_le32(bytes, i * 4), file_size), std::memory_order_relaxed);
+  auto table = GrainTable::make(layout_.entries_per_table);
+  for (std::size_t i = 0; i < layout_.entries_per_table; ++i)
+    table->entry(i).store(layout_.decode(layout_.raw_entry(bytes, i), file_size),
+                          std::memory_order_relaxed);
   return table;
 }
 
@@ -108,12 +101,12 @@ Result<GrainTable*> GrainTables::table(std::uint64_t index) {
         table->recently_used.store(true, std::memory_order_relaxed);
       return table;
     }
-    ASSIGN_OR_RETURN(std::unique_ptr<GrainTable> fresh, read_table(index));
+    ASSIGN_OR_RETURN(GrainTable::Pointer fresh, read_table(index));
     GrainTable* const installed = fresh != nullptr ? fresh.get() : &empty_table();
     if (!slot.compare_exchange_strong(value, slot_of(installed)))
       continue;  // another thread was faster, or the table has been here and gone meanwhile
     if (fresh.release() != nullptr)
-      cache_.charge();
+      cache_.charge(*installed);
     return installed;
   }
 }
@@ -123,10 +116,10 @@ Result<GrainTable*> GrainTables::table_for_writing(std::uint64_t index) {
     ASSIGN_OR_RETURN(GrainTable * found, table(index));
     if (found != &empty_table())
       return found;
-    auto fresh = std::make_unique<GrainTable>();
+    auto fresh = GrainTable::make(layout_.entries_per_table);
     std::uintptr_t expected = slot_of(&empty_table());
     if (slots_[index].compare_exchange_strong(expected, slot_of(fresh.get()))) {
-      cache_.charge();
+      cache_.charge(*fresh);
       return fresh.release();
     }
   }
@@ -142,10 +135,9 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
   const std::uint64_t end = first + std::min(max_count, layout_.grain_count - first);
   const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
   for (std::uint64_t grain = first; grain < end;) {
-    const Place place(grain);
+    const Place place = place_of(grain);
     ASSIGN_OR_RETURN(GrainTable * found, table(place.table));
-    const std::uint64_t in_table =
-        std::min<std::uint64_t>(kEntriesPerTable - place.entry, end - grain);
+    const std::uint64_t in_table = left_in_table(place, end - grain);
     if (found == &empty_table()) {
       if (run.count != 0 && run.state != GrainState::kNone)
         return run;
@@ -156,7 +148,7 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
     }
     for (std::uint64_t i = 0; i < in_table; ++i, ++grain) {
       const GrainEntry entry =
-          found->entries[place.entry + i].load(std::memory_order_acquire).settled();
+          found->entry(place.entry + i).load(std::memory_order_acquire).settled();
       if (run.count == 0) {
         run.state = entry.state();
         run.sector = entry.sector();
@@ -172,16 +164,18 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
 }
 
 Result<GrainEntry> GrainTables::entry(std::uint64_t grain) {
-  const Place place(grain);
+  const Place place = place_of(grain);
   ASSIGN_OR_RETURN(GrainTable * found, table(place.table));
-  return found->entries[place.entry].load(std::memory_order_acquire).settled();
+  if (found == &empty_table())
+    return GrainEntry::none();
+  return found->entry(place.entry).load(std::memory_order_acquire).settled();
 }
 
 Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_count) {
   GrainClaim claim{.first = first};
   const std::uint64_t end = first + std::min(max_count, layout_.grain_count - first);
   for (std::uint64_t grain = first; grain < end;) {
-    const Place place(grain);
+    const Place place = place_of(grain);
     auto found = table_for_writing(place.table);
     if (!found) {
       abandon(first, claim.count);
@@ -191,10 +185,14 @@ Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_cou
     const std::lock_guard lock(table.mutex);
     if (table.evicted)
       continue;
-    const std::uint64_t in_table =
-        std::min<std::uint64_t>(kEntriesPerTable - place.entry, end - grain);
+    if (auto placed = require_place(table, place.table); !placed) {
+      if (claim.count != 0)
+        return claim;
+      return std::move(placed).error();
+    }
+    const std::uint64_t in_table = left_in_table(place, end - grain);
     for (std::uint64_t i = 0; i < in_table; ++i, ++grain) {
-      auto& slot = table.entries[place.entry + i];
+      auto& slot = table.entry(place.entry + i);
       const GrainEntry entry = slot.load(std::memory_order_relaxed);
       if (!entry.is_claimable()) {
         claim.busy = claim.count == 0 && entry.is_claimed();
@@ -210,13 +208,30 @@ Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_cou
   return claim;
 }
 
-void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint8_t sectors) {
+// Gives the table space in the file, where it has none yet: also for both copies. Requires: its
+// mutex is held.
+Status GrainTables::require_place(GrainTable& table, std::uint64_t index) {
+  GrainDirectory& directory = layout_.directory;
+  for (auto* places : {&directory.primary, &directory.redundant}) {
+    if (places->empty() || place_in(*places, index) != 0)
+      continue;
+    if (!placer_)
+      return Error::make(ErrorCode::kUnsupported,
+                         fmt::format("{}: grain table {} is missing", file_.name(), index));
+    ASSIGN_OR_RETURN(const std::uint32_t place, placer_(layout_.table_bytes()));
+    table.place = TablePlace::kReserved;
+    std::atomic_ref((*places)[index]).store(place);
+  }
+  return {};
+}
+
+void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors) {
   const bool listed = table.dirty != 0;
   if (!listed && table.committing == 0) {
     dirty_tables_.fetch_add(1);
-    cache_.add_dirty();
+    cache_.add_dirty(table);
   }
-  table.dirty = static_cast<std::uint8_t>(table.dirty | sectors);
+  table.dirty |= sectors;
   if (!listed)
     list_dirty(table, index);
 }
@@ -234,20 +249,19 @@ void GrainTables::set_entries(std::uint64_t first, std::uint64_t count, bool pub
                               std::uint64_t sector) {
   const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
   for (std::uint64_t grain = first; grain < first + count;) {
-    const Place place(grain);
+    const Place place = place_of(grain);
     GrainTable& table = loaded(place.table);
-    const std::uint64_t in_table =
-        std::min<std::uint64_t>(kEntriesPerTable - place.entry, first + count - grain);
+    const std::uint64_t in_table = left_in_table(place, first + count - grain);
     {
       const std::lock_guard lock(table.mutex);
-      std::uint8_t sectors = 0;
+      std::uint32_t sectors = 0;
       for (std::uint64_t i = 0; i < in_table; ++i) {
         const auto entry = static_cast<std::uint32_t>(place.entry + i);
-        auto& slot = table.entries[entry];
-        const auto at = static_cast<std::uint32_t>(sector + (grain + i - first) * grain_sectors);
+        auto& slot = table.entry(entry);
+        const std::uint64_t at = sector + (grain + i - first) * grain_sectors;
         slot.store(publish ? GrainEntry::data(at) : slot.load().settled(),
                    std::memory_order_release);
-        sectors = static_cast<std::uint8_t>(sectors | sector_bit(entry));
+        sectors |= sector_bit(entry);
       }
       if (publish)
         mark_dirty(table, place.table, sectors);
@@ -268,11 +282,13 @@ void GrainTables::abandon(std::uint64_t first, std::uint64_t count) {
 }
 
 Status GrainTables::wait_until_settled(std::uint64_t grain) {
-  const Place place(grain);
+  const Place place = place_of(grain);
   ASSIGN_OR_RETURN(GrainTable * table, this->table(place.table));
+  if (table == &empty_table())
+    return {};
   std::unique_lock lock(table->mutex);
   // An evicted table has no claims, so its entries are settled too.
-  table->settled.wait(lock, [&] { return !table->entries[place.entry].load().is_claimed(); });
+  table->settled.wait(lock, [&] { return !table->entry(place.entry).load().is_claimed(); });
   return {};
 }
 
@@ -286,7 +302,7 @@ Status GrainTables::clear_in_table(std::uint64_t index, std::uint32_t begin, std
     ASSIGN_OR_RETURN(found, table_for_writing(index));
     std::unique_lock lock(found->mutex);
     for (; entry < end && !found->evicted; ++entry) {
-      auto& slot = found->entries[entry];
+      auto& slot = found->entry(entry);
       if (slot.load().is_claimed()) {
         found->settled.wait(lock, [&] { return !slot.load().is_claimed(); });
         if (found->evicted)
@@ -296,13 +312,14 @@ Status GrainTables::clear_in_table(std::uint64_t index, std::uint32_t begin, std
       if (old.state() == GrainState::kBad)
         return Error::make(ErrorCode::kCorrupt,
                            fmt::format("{}: the entry of grain {} cannot be right", file_.name(),
-                                       index * kEntriesPerTable + entry));
+                                       index * layout_.entries_per_table + entry));
       if (old == target || (old == GrainEntry::zero() && target == GrainEntry::none()))
         continue;
+      RETURN_IF_ERROR(require_place(*found, index));
       slot.store(target, std::memory_order_release);
       mark_dirty(*found, index, sector_bit(entry));
       if (old.state() == GrainState::kData)
-        freed.push_back(old.sector());
+        freed.push_back(old.on_disk());
     }
   }
   return {};
@@ -312,9 +329,9 @@ Status GrainTables::clear(std::uint64_t first, std::uint64_t count, GrainEntry t
                           std::vector<std::uint32_t>& freed) {
   const std::uint64_t end = first + std::min(count, layout_.grain_count - first);
   for (std::uint64_t grain = first; grain < end;) {
-    const Place place(grain);
+    const Place place = place_of(grain);
     const auto last = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(kEntriesPerTable, place.entry + (end - grain)));
+        std::min<std::uint64_t>(layout_.entries_per_table, place.entry + (end - grain)));
     RETURN_IF_ERROR(clear_in_table(place.table, place.entry, last, target, freed));
     grain += last - place.entry;
   }
@@ -326,21 +343,28 @@ void GrainTables::note_empty(std::uint64_t table) {
 }
 
 void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
+  const std::size_t entries_per_sector = kSectorSize / layout_.entry_bytes();
   GrainTable& table = loaded(index);
   const std::lock_guard lock(table.mutex);
-  const std::uint8_t sectors = table.dirty;
-  table.committing = sectors;
+  const bool new_table = table.place == TablePlace::kReserved;
+  const std::uint32_t sectors = new_table ? ~std::uint32_t{0} : table.dirty;
+  table.committing = table.dirty;
   table.dirty = 0;
-  for (std::uint32_t sector = 0; sector < kGrainTableSize / kSectorSize; ++sector) {
-    if ((sectors & (1U << sector)) == 0)
+  if (table.place != TablePlace::kNamed)
+    snapshot.unnamed.push_back(index);
+  if (new_table)
+    note_end_of_new(index, snapshot);
+  for (std::uint32_t sector = 0; sector < layout_.table_bytes() / kSectorSize; ++sector) {
+    if ((sectors & (std::uint32_t{1} << sector)) == 0)
       continue;
     auto& out = snapshot.sectors.emplace_back();
     out.table = index;
     out.index = sector;
-    for (std::uint32_t i = 0; i < kEntriesPerSector; ++i) {
+    out.new_table = new_table;
+    for (std::size_t i = 0; i < entries_per_sector; ++i) {
       const GrainEntry entry =
-          table.entries[sector * kEntriesPerSector + i].load(std::memory_order_acquire);
-      store_le32(out.bytes, i * std::size_t{4}, entry.on_disk());
+          table.entry(sector * entries_per_sector + i).load(std::memory_order_acquire);
+      store_le32(out.bytes, i * 4, entry.on_disk());
       if (entry.state() == GrainState::kData)
         snapshot.highest_end =
             std::max(snapshot.highest_end, entry.sector() * kSectorSize + layout_.grain_bytes);
@@ -348,16 +372,25 @@ void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
   }
 }
 
+void GrainTables::note_end_of_new(std::uint64_t index, TableSnapshot& snapshot) const {
+  for (auto* places : {&layout_.directory.primary, &layout_.directory.redundant})
+    if (!places->empty())
+      snapshot.highest_end = std::max(
+          snapshot.highest_end,
+          layout_.directory.offset_of(place_in(*places, index)).bytes() + layout_.table_bytes());
+}
+
 // All memory is taken before the first table leaves the list.
 TableSnapshot GrainTables::take_snapshot() {
-  constexpr std::size_t kSectorsPerTable = kGrainTableSize / kSectorSize;
+  const std::size_t sectors_per_table = layout_.table_bytes() / kSectorSize;
   TableSnapshot snapshot;
   std::unique_lock lock(dirty_mutex_);
   while (snapshot.tables.capacity() < dirty_count_) {
     const std::size_t wanted = dirty_count_;
     lock.unlock();
     snapshot.tables.reserve(wanted);
-    snapshot.sectors.reserve(wanted * kSectorsPerTable);
+    snapshot.unnamed.reserve(wanted);
+    snapshot.sectors.reserve(wanted * sectors_per_table);
     lock.lock();
   }
   for (; dirty_ != nullptr; dirty_ = dirty_->next_dirty)
@@ -370,14 +403,17 @@ TableSnapshot GrainTables::take_snapshot() {
   return snapshot;
 }
 
-Status GrainTables::write_copy(const TableSnapshot& snapshot,
-                               const std::vector<std::uint32_t>& tables, OpenFile& file) const {
+Status GrainTables::write_copy(const TableSnapshot& snapshot, bool redundant, bool new_tables,
+                               OpenFile& file) const {
+  auto& places = redundant ? layout_.directory.redundant : layout_.directory.primary;
   std::vector<iovec> parts;
   FileOffset begin;
   const auto at = [&](const TableSnapshot::Sector& sector) {
-    return FileOffset((std::uint64_t{tables[sector.table]} + sector.index) * kSectorSize);
+    return layout_.directory.offset_of(place_in(places, sector.table)) + sector.index * kSectorSize;
   };
   for (const auto& sector : snapshot.sectors) {
+    if (sector.new_table != new_tables)
+      continue;
     if (!parts.empty() && at(sector) != begin + parts.size() * kSectorSize) {
       RETURN_IF_ERROR(file.write(begin, parts));
       parts.clear();
@@ -389,45 +425,88 @@ Status GrainTables::write_copy(const TableSnapshot& snapshot,
   return parts.empty() ? Status{} : file.write(begin, parts);
 }
 
-// Redundant copies first: a reader that knows only the primary sees the old table or the new one.
-Status GrainTables::write_copies(const TableSnapshot& snapshot, OpenFile& file) const {
+// Only the entries of tables whose bodies are durable: the directory in memory also has others.
+Status GrainTables::write_names(const TableSnapshot& snapshot, bool redundant,
+                                OpenFile& file) const {
+  auto& places = redundant ? layout_.directory.redundant : layout_.directory.primary;
+  const FileOffset directory =
+      redundant ? layout_.directory.redundant_at : layout_.directory.primary_at;
+  const auto& unnamed = snapshot.unnamed;
+  std::vector<std::uint32_t> names;
+  for (std::size_t i = 0; i < unnamed.size();) {
+    const std::uint64_t first = unnamed[i];
+    names.clear();
+    for (; i < unnamed.size() && unnamed[i] == first + names.size(); ++i)
+      names.push_back(place_in(places, unnamed[i]));
+    const iovec part = part_of(std::as_bytes(std::span(names)));
+    RETURN_IF_ERROR(file.write(directory + first * 4, {&part, 1}));
+  }
+  return {};
+}
+
+Status GrainTables::write_new_tables(const TableSnapshot& snapshot, OpenFile& file) const {
   if (layout_.directory.has_redundant())
-    RETURN_IF_ERROR(write_copy(snapshot, layout_.directory.redundant, file));
-  return write_copy(snapshot, layout_.directory.primary, file);
+    RETURN_IF_ERROR(write_copy(snapshot, true, true, file));
+  return write_copy(snapshot, false, true, file);
+}
+
+// Redundant copies first: a reader that knows only the primary sees the old table or the new one.
+Status GrainTables::write_copies(const TableSnapshot& snapshot, OpenFile& file) {
+  // From the first byte of the directory on the file may name these tables, whatever fails later:
+  // their sectors must not go before the barrier again.
+  for (const std::uint64_t index : snapshot.unnamed) {
+    GrainTable& table = loaded(index);
+    const std::lock_guard lock(table.mutex);
+    table.place = TablePlace::kWritten;
+  }
+  for (const bool redundant : {true, false}) {
+    if (redundant && !layout_.directory.has_redundant())
+      continue;
+    RETURN_IF_ERROR(write_copy(snapshot, redundant, false, file));
+    RETURN_IF_ERROR(write_names(snapshot, redundant, file));
+  }
+  return {};
 }
 
 void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
   for (const std::uint64_t index : snapshot.tables) {
     GrainTable& table = loaded(index);
     const std::lock_guard lock(table.mutex);
-    const std::uint8_t committed = std::exchange(table.committing, std::uint8_t{0});
+    const std::uint32_t committed = std::exchange(table.committing, 0U);
     if (!succeeded) {
       if (table.dirty == 0)
         list_dirty(table, index);
-      table.dirty = static_cast<std::uint8_t>(table.dirty | committed);
-    } else if (table.dirty == 0) {
+      table.dirty |= committed;
+      continue;
+    }
+    table.place = TablePlace::kNamed;
+    if (table.dirty == 0) {
       dirty_tables_.fetch_sub(1);
-      cache_.remove_dirty();
+      cache_.remove_dirty(table);
     }
   }
 }
 
+bool GrainTables::is_in_memory(std::uint64_t index) const noexcept {
+  const std::uintptr_t value = slots_[index].load(std::memory_order_relaxed);
+  return is_table(value) && table_of(value) != &empty_table();
+}
+
 bool GrainTables::try_evict(std::uint64_t index) {
-  const std::uintptr_t value = slots_[index].load();
-  if (!is_table(value) || table_of(value) == &empty_table())
+  if (!is_in_memory(index))
     return false;
-  GrainTable* const table = table_of(value);
+  GrainTable* const table = table_of(slots_[index].load());
   if (table->recently_used.exchange(false, std::memory_order_relaxed))
     return false;
   {
     const std::unique_lock lock(table->mutex, std::try_to_lock);
     if (!lock || table->evicted || table->dirty != 0 || table->committing != 0 ||
-        table->claims != 0)
+        table->claims != 0 || table->place != TablePlace::kNamed)
       return false;
     table->evicted = true;
     slots_[index].store((generation_.fetch_add(2) + 2) | 1U);
   }
-  cache_.retire(std::unique_ptr<GrainTable>(table));
+  cache_.retire(GrainTable::Pointer(table));
   return true;
 }
 

@@ -1,12 +1,12 @@
-// The grain tables of one sparse extent in memory: loaded on demand, claimed, published, cleared,
-// and copied out for a commit.
+// The grain tables of one extent with grains in memory: loaded on demand, claimed, published,
+// cleared, and copied out for a commit.
 #pragma once
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -15,35 +15,18 @@
 #include <vmdk/result.h>
 #include <vmdk/units.h>
 
-#include "extent/grain_directory.h"
-#include "extent/grain_entry.h"
+#include "extent/grain_layout.h"
+#include "extent/grain_table.h"
 #include "extent/open_file.h"
 #include "extent/table_cache.h"
-#include "format/sparse_header.h"
 
 namespace vmdk {
-
-// One table. Entries are read without a lock; everything else, writing entries included, happens
-// under `mutex`, which is never held over I/O.
-struct GrainTable {
-  std::array<std::atomic<GrainEntry>, kEntriesPerTable> entries{};
-  std::atomic<bool> recently_used{true};
-
-  std::mutex mutex;
-  std::condition_variable settled;   // a claim in this table has ended
-  std::uint32_t claims = 0;          // guarded by mutex, as all below
-  std::uint8_t dirty = 0;            // one bit a 512-byte sector: differs from the file
-  std::uint8_t committing = 0;       // one bit a sector: copied out by the commit that is running
-  bool evicted = false;              // unlinked: look the table up again
-  GrainTable* next_dirty = nullptr;  // in the list of dirty tables; guarded by its mutex
-  std::uint64_t index = 0;           // in the directory; constant once dirty
-};
 
 // A stretch of grains with one answer.
 struct GrainRun {
   GrainState state = GrainState::kNone;  // kNone, kZero, kData or kBad; a claim shows what it was
   std::uint64_t count = 0;
-  std::uint32_t sector = 0;  // kData: of the first grain; the others follow it without a gap
+  std::uint64_t sector = 0;  // kData: of the first grain; the others follow it without a gap
 };
 
 // Grains that one thread has claimed, side by side.
@@ -60,12 +43,16 @@ struct TableSnapshot {
   struct Sector {
     std::uint64_t table;
     std::uint32_t index;  // in the table
+    bool new_table;       // nothing in the file names the table yet
     std::array<std::byte, kSectorSize> bytes;
   };
 
   std::vector<std::uint64_t> tables;
-  std::vector<Sector> sectors;    // ascending
-  std::uint64_t highest_end = 0;  // bytes: the end of the last grain that they name
+  std::vector<Sector> sectors;  // ascending; of new tables all
+  // Tables whose directory entry is to be written; ascending.
+  std::vector<std::uint64_t> unnamed;
+  // Bytes: the end of the last grain that they name, or of the last new table.
+  std::uint64_t highest_end = 0;
 
   bool empty() const noexcept { return sectors.empty(); }
 };
@@ -82,18 +69,13 @@ struct TableSnapshot {
 // table without entries: stretches of a disk that hold nothing cost no memory.
 class GrainTables {
  public:
-  struct Layout {
-    GrainDirectory directory;
-    std::uint64_t grain_count = 0;  // entries behind it are ignored
-    std::uint64_t grain_bytes = 0;
-    std::uint64_t data_begin = 0;  // bytes: no grain lies before it
-    bool zeroed_grains = false;    // an entry of 1 means zeros
-    // Grains take as much of the file as they need: a run of data may have gaps, and its sector is
-    // that of its first grain only.
-    bool compressed = false;
-  };
+  using Layout = GrainLayout;
+  // Finds space for a new table of that many bytes in the file, and returns its sector. Any thread;
+  // called under a table's mutex.
+  using Placer = std::function<Result<std::uint32_t>(std::uint64_t bytes)>;
 
-  GrainTables(const File& file, Layout layout, TableCache& cache);
+  // Without a placer, tables that the file does not have cannot be changed.
+  GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer = {});
   ~GrainTables();
   GrainTables(const GrainTables&) = delete;
   GrainTables& operator=(const GrainTables&) = delete;
@@ -130,12 +112,18 @@ class GrainTables {
 
   bool has_dirty() const noexcept { return dirty_tables_.load() != 0; }
 
-  // One commit at a time: take_snapshot(), write_snapshot() (primary or redundant copy), then
+  // One commit at a time: take_snapshot(), write_new_tables(), a sync, write_copies(), then
   // finish_commit(), which makes the copied sectors clean or, after a failure, dirty again.
   TableSnapshot take_snapshot();
-  Status write_copies(const TableSnapshot& snapshot, OpenFile& file) const;
+  // The bodies of tables that nothing in the file names yet.
+  Status write_new_tables(const TableSnapshot& snapshot, OpenFile& file) const;
+  // Both copies of the other tables, and the directory entries of the new ones. Requires: what
+  // write_new_tables() wrote is durable.
+  Status write_copies(const TableSnapshot& snapshot, OpenFile& file);
   void finish_commit(const TableSnapshot& snapshot, bool succeeded);
 
+  // For the cache: whether a table is in memory now.
+  bool is_in_memory(std::uint64_t table) const noexcept;
   // For the cache: takes a table out of memory unless it is in use. Returns whether it went.
   bool try_evict(std::uint64_t table);
 
@@ -144,23 +132,44 @@ class GrainTables {
  private:
   using Slot = std::atomic<std::uintptr_t>;
 
+  // The place of a grain: its table and the entry in it.
+  struct Place {
+    std::uint64_t table;
+    std::uint32_t entry;
+  };
+
+  Place place_of(std::uint64_t grain) const noexcept {
+    return {grain >> table_shift_, static_cast<std::uint32_t>(grain & entry_mask_)};
+  }
+
+  // Entries from `place` to the end of its table, at most `count`.
+  std::uint64_t left_in_table(const Place& place, std::uint64_t count) const noexcept;
+  std::uint32_t sector_bit(std::uint32_t entry) const noexcept;
+
   Result<GrainTable*> table(std::uint64_t index);
   Result<GrainTable*> table_for_writing(std::uint64_t index);
-  Result<std::unique_ptr<GrainTable>> read_table(std::uint64_t index) const;
-  GrainEntry decode(std::uint32_t on_disk, std::uint64_t file_size) const noexcept;
+  Result<GrainTable::Pointer> read_table(std::uint64_t index) const;
   GrainTable& loaded(std::uint64_t index) const noexcept;
   void set_entries(std::uint64_t first, std::uint64_t count, bool publish, std::uint64_t sector);
   void list_dirty(GrainTable& table, std::uint64_t index) noexcept;
-  void mark_dirty(GrainTable& table, std::uint64_t index, std::uint8_t sectors);
+  void mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors);
+  Status require_place(GrainTable& table, std::uint64_t index);
   Status clear_in_table(std::uint64_t index, std::uint32_t begin, std::uint32_t end,
                         GrainEntry target, std::vector<std::uint32_t>& freed);
   void copy_out(std::uint64_t index, TableSnapshot& snapshot);
-  Status write_copy(const TableSnapshot& snapshot, const std::vector<std::uint32_t>& tables,
+  void note_end_of_new(std::uint64_t index, TableSnapshot& snapshot) const;
+  Status write_copy(const TableSnapshot& snapshot, bool redundant, bool new_tables,
                     OpenFile& file) const;
+  Status write_names(const TableSnapshot& snapshot, bool redundant, OpenFile& file) const;
 
   const File& file_;
-  const Layout layout_;
+  // Constant but for the directory's entries of missing tables, which change once, from 0 to a
+  // place, under the table's mutex.
+  mutable Layout layout_;
+  const unsigned table_shift_;
+  const std::uint64_t entry_mask_;
   TableCache& cache_;
+  const Placer placer_;
   std::vector<Slot> slots_;
   std::atomic<std::uintptr_t> generation_{1};
 

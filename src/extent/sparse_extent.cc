@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "extent/grain_runs.h"
 
 namespace vmdk {
 namespace {
@@ -21,7 +22,7 @@ Error refused(const File& file, std::string_view why) {
 }
 
 // Whether a writable open may go on after the scan.
-Status judge_scan(const File& file, const SparseHeader& header, const TableScan& scan) {
+Status judge_scan(const File& file, bool unclean, const TableScan& scan) {
   if (!scan.sound())
     return refused(file,
                    fmt::format("its grain tables are damaged: {}{}", scan.findings.front(),
@@ -34,7 +35,7 @@ Status judge_scan(const File& file, const SparseHeader& header, const TableScan&
     return refused(file,
                    "its two copies of the grain tables differ, and the redundant one is damaged")
         .with_hint("-r mounts it by its primary tables");
-  if (!header.unclean)
+  if (!unclean)
     return refused(file,
                    fmt::format("its two copies of the grain tables differ in {} entries although "
                                "it was closed cleanly",
@@ -64,13 +65,19 @@ class ClaimGuard {
   std::uint64_t kept_ = 0;
 };
 
-GrainTables::Layout layout_of(const SparseHeader& header, GrainDirectory directory,
-                              std::uint64_t size) {
-  return {.directory = std::move(directory),
-          .grain_count = ceil_div(size, header.grain_bytes()),
-          .grain_bytes = header.grain_bytes(),
-          .data_begin = header.overhead.count() * kSectorSize,
-          .zeroed_grains = header.has_zeroed_grains()};
+Status require_room(const File& file, std::uint64_t tables, const TableCache& cache) {
+  if (cache.has_room_for(tables))
+    return {};
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
+}
+
+template <class Header>
+Status judge_against_file(const File& file, const Header& header, std::uint64_t file_size) {
+  Status valid = validate_against_file(header, file_size);
+  if (!valid)
+    return std::move(valid).error().with_context(file.name());
+  return {};
 }
 
 }  // namespace
@@ -89,8 +96,14 @@ class SparseExtent::Commit : public ExtentCommit {
       finish(false);
   }
 
+  // Nothing may be named that lies behind the free sector of the header: another writer would take
+  // its place. Too high a free sector does no harm.
   Status prepare() override {
-    return snapshot_.highest_end == 0 ? Status{} : extent_.grow_to(snapshot_.highest_end);
+    if (snapshot_.highest_end == 0)
+      return {};
+    RETURN_IF_ERROR(extent_.tables_.write_new_tables(snapshot_, extent_.file_));
+    RETURN_IF_ERROR(extent_.raise_free_sector(snapshot_.highest_end));
+    return extent_.grow_to(snapshot_.highest_end);
   }
 
   bool has_tables() const noexcept override { return !snapshot_.empty(); }
@@ -112,7 +125,7 @@ class SparseExtent::Commit : public ExtentCommit {
   // Gives the space back to the host. What cannot be punched is still reused later. Nothing depends
   // on it being durable, so the file does not count as unsynced for it.
   void punch_freed() {
-    const std::uint64_t grain = extent_.header_.grain_bytes();
+    const std::uint64_t grain = extent_.grain_size();
     std::sort(freed_.begin(), freed_.end());
     for (std::size_t i = 0; i < freed_.size();) {
       const std::uint64_t begin = freed_[i] * kSectorSize;
@@ -134,76 +147,121 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
                                                          const Options& options,
                                                          TableCache& cache) {
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
-  if (auto valid = validate_against_file(header, file_size); !valid)
-    return std::move(valid).error().with_context(file.name());
-  if (!cache.admit_tables(header.table_count()))
-    return Error::make(
-        ErrorCode::kUnsupported,
-        fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
+  RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
+  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
-  if (!options.writable)
-    return std::unique_ptr<SparseExtent>(
-        new SparseExtent(file, header, options, std::move(directory), nullptr, file_size, cache));
-  if (directory.has_missing_tables())
+  if (options.writable && directory.has_missing_tables())
     return Error::make(
                ErrorCode::kUnsupported,
                fmt::format("{}: not opened for writing: some of its grain tables are missing",
                            file.name()))
         .with_hint("-r mounts it read-only");
-  ASSIGN_OR_RETURN(const TableScan scan,
-                   scan_tables(file.file(), header, directory, options.size, {}));
-  RETURN_IF_ERROR(judge_scan(file.file(), header, scan));
-  return std::unique_ptr<SparseExtent>(
-      new SparseExtent(file, header, options, std::move(directory), &scan, file_size, cache));
+  Kind kind;
+  kind.facts = {.header_version = header.version,
+                .zeroed_grains = header.has_zeroed_grains(),
+                .unclean = header.unclean};
+  return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
+                   file_size, cache);
 }
 
-SparseExtent::SparseExtent(OpenFile& file, const SparseHeader& header, const Options& options,
-                           GrainDirectory directory, const TableScan* scan, std::uint64_t file_size,
+Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const CowdHeader& header,
+                                                         const Options& options,
+                                                         TableCache& cache) {
+  constexpr std::uint32_t kWritableFlags = 3;
+  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
+  const auto not_written = [&](std::string_view why) {
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: {}", file.name(), why))
+        .with_hint("-r mounts it read-only");
+  };
+  if (options.writable && header.is_workstation3())
+    return not_written("Workstation 3 disks are only read");
+  if (options.writable && (header.flags & ~kWritableFlags) != 0)
+    return not_written(fmt::format("flags {:#x} of its header are not known", header.flags));
+  if (options.writable && !is_power_of_two(header.grain_size.count()))
+    return not_written(fmt::format("grains of {} sectors", header.grain_size.count()));
+  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
+  Kind kind;
+  kind.facts = {.header_version = header.version, .unclean = header.unclean};
+  kind.mark_at = kCowdUncleanMarkOffset;
+  kind.mark_bytes = 4;
+  kind.free_sector = header.free_sector;
+  return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
+                   file_size, cache);
+}
+
+Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file,
+                                                         const SeSparseHeader& header,
+                                                         const Options& options,
+                                                         TableCache& cache) {
+  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
+  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
+  Kind kind;
+  kind.facts = {.header_version = 2, .zeroed_grains = true};
+  return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
+                   file_size, cache);
+}
+
+Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, const Kind& kind,
+                                                              const Options& options,
+                                                              GrainLayout layout,
+                                                              std::uint64_t file_size,
+                                                              TableCache& cache) {
+  if (!options.writable)
+    return std::unique_ptr<SparseExtent>(
+        new SparseExtent(file, kind, options, std::move(layout), nullptr, file_size, cache));
+  ASSIGN_OR_RETURN(const TableScan scan, scan_tables(file.file(), layout, options.size, {}));
+  RETURN_IF_ERROR(judge_scan(file.file(), kind.facts.unclean, scan));
+  return std::unique_ptr<SparseExtent>(
+      new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
+}
+
+GrainAllocator::Start SparseExtent::start_of(const Kind& kind, const Options& options,
+                                             const GrainLayout& layout, const TableScan* scan,
+                                             std::uint64_t file_size) {
+  GrainAllocator::Start start{.grain_bytes = layout.grain_bytes,
+                              .grain_count = layout.grain_count,
+                              .file_size = file_size,
+                              .used_end = scan != nullptr ? scan->highest_end : 0,
+                              .batch = options.batch_grains};
+  if (kind.free_sector) {
+    start.alignment = kSectorSize;
+    // The free sector behind the last grain has 32 bits too.
+    start.end_limit -= kSectorSize;
+  }
+  return start;
+}
+
+SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& options,
+                           GrainLayout layout, const TableScan* scan, std::uint64_t file_size,
                            TableCache& cache)
     : file_(file),
-      header_(header),
+      kind_(kind),
       options_(options),
       size_at_open_(file_size),
-      tables_(file.file(), layout_of(header, std::move(directory), options.size), cache),
-      allocator_({.grain_bytes = header.grain_bytes(),
-                  .grain_count = tables_.grain_count(),
-                  .file_size = file_size,
-                  .used_end = scan != nullptr ? scan->highest_end : 0,
-                  .batch = options.batch_grains},
-                 cache.epochs()) {
+      allocator_(start_of(kind, options, layout, scan, file_size), cache.epochs()),
+      tables_(file.file(), std::move(layout), cache,
+              [this](std::uint64_t bytes) -> Result<std::uint32_t> {
+                ASSIGN_OR_RETURN(const FileOffset at, allocator_.reserve_table(bytes));
+                return static_cast<std::uint32_t>(at.bytes() / kSectorSize);
+              }),
+      free_sector_(kind.free_sector.value_or(0)) {
   if (scan == nullptr)
     return;
   for (const std::uint64_t table : scan->empty_tables)
     tables_.note_empty(table);
   for (const UnusedRange& range : scan->unused)
-    allocator_.add_unused(FileOffset(range.begin), range.length / header.grain_bytes());
+    allocator_.add_unused(FileOffset(range.begin), range.length / grain_size());
   unequal_tables_ = scan->unequal_tables;
+  used_end_at_open_ = scan->highest_end;
 }
 
 Result<Run> SparseExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
-  const std::uint64_t grain_bytes = header_.grain_bytes();
-  const std::uint64_t grain = at.bytes() / grain_bytes;
-  const std::uint64_t inside = at.bytes() % grain_bytes;
-  const std::uint64_t wanted = std::min(max_length, options_.size - at.bytes());
-  ASSIGN_OR_RETURN(const GrainRun found,
-                   tables_.scan(grain, ceil_div(inside + wanted, grain_bytes)));
-  Run run;
-  run.length = std::min(wanted, found.count * grain_bytes - inside);
-  switch (found.state) {
-    case GrainState::kData:
-      run.kind = RunKind::kData;
-      run.where = FileOffset(found.sector * kSectorSize + inside);
-      break;
-    case GrainState::kZero:
-      run.kind = RunKind::kZero;
-      break;
-    case GrainState::kBad:
-      run.kind = RunKind::kUnreadable;
-      break;
-    default:
-      run.kind = RunKind::kHole;
-  }
-  return run;
+  return run_at(tables_, options_.size, at, max_length);
 }
 
 Status SparseExtent::read(FileOffset where, std::span<std::byte> into) const {
@@ -228,7 +286,7 @@ Status SparseExtent::overwrite(FileOffset where, std::span<const std::byte> from
 }
 
 Result<AllocationAttempt> SparseExtent::allocate(ExtentOffset at, std::uint64_t length) {
-  const std::uint64_t grain_bytes = header_.grain_bytes();
+  const std::uint64_t grain_bytes = grain_size();
   const std::uint64_t end = at.bytes() + length;
   const std::uint64_t first = at.bytes() / grain_bytes;
   ASSIGN_OR_RETURN(GrainClaim claim, tables_.claim(first, ceil_div(end, grain_bytes) - first));
@@ -246,11 +304,11 @@ Result<AllocationAttempt> SparseExtent::allocate(ExtentOffset at, std::uint64_t 
 }
 
 Status SparseExtent::wait_until_settled(ExtentOffset at) {
-  return tables_.wait_until_settled(at.bytes() / header_.grain_bytes());
+  return tables_.wait_until_settled(at.bytes() / grain_size());
 }
 
 Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target) {
-  const std::uint64_t grain_bytes = header_.grain_bytes();
+  const std::uint64_t grain_bytes = grain_size();
   std::vector<std::uint32_t> freed;
   const Status status =
       tables_.clear(at.bytes() / grain_bytes, ceil_div(length, grain_bytes),
@@ -263,7 +321,7 @@ Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target
 // Finishes a commit that was cut short: the primary tables are what readers saw all along, so the
 // redundant ones become equal to them.
 Status SparseExtent::heal() {
-  if (!header_.unclean || marked_)
+  if (!kind_.facts.unclean || marked_)
     return {};
   for (const std::uint64_t table : unequal_tables_)
     RETURN_IF_ERROR(heal_table(table));
@@ -284,25 +342,52 @@ Status SparseExtent::heal_table(std::uint64_t table) {
 }
 
 Status SparseExtent::write_mark(bool unclean) {
-  const std::array<std::byte, 1> mark{static_cast<std::byte>(unclean ? 1 : 0)};
-  const iovec part = part_of(mark);
-  return file_.write(FileOffset(kUncleanMarkOffset), {&part, 1});
+  std::array<std::byte, 4> mark{};
+  mark[0] = static_cast<std::byte>(unclean ? 1 : 0);
+  const iovec part = part_of(std::span(mark).first(kind_.mark_bytes));
+  return file_.write(FileOffset(kind_.mark_at), {&part, 1});
+}
+
+Status SparseExtent::raise_free_sector(std::uint64_t end) {
+  return end / kSectorSize > free_sector_ ? set_free_sector(end) : Status{};
+}
+
+// `end`: bytes, in whole sectors.
+Status SparseExtent::set_free_sector(std::uint64_t end) {
+  const std::uint64_t sector = end / kSectorSize;
+  if (!kind_.free_sector || sector == free_sector_)
+    return {};
+  std::array<std::byte, 4> bytes{};
+  store_le32(bytes, 0, static_cast<std::uint32_t>(sector));
+  const iovec part = part_of(bytes);
+  RETURN_IF_ERROR(file_.write(FileOffset(kCowdFreeSectorOffset), {&part, 1}));
+  free_sector_ = sector;
+  return {};
 }
 
 Status SparseExtent::mark_unclean() {
   if (marked_)
     return {};
-  if (!header_.unclean)
+  if (!kind_.facts.unclean)
     RETURN_IF_ERROR(write_mark(true));
+  RETURN_IF_ERROR(raise_free_sector(used_end_at_open_));
   marked_ = true;
   return {};
 }
 
 // Only the end behind the last grain in use goes: reservations that were not needed, space given
-// back after failed writes, the leavings of an earlier crash.
+// back after failed writes, the leavings of an earlier crash. A free sector must become lower
+// first, and durably: it never lies behind the end of the file.
 Status SparseExtent::trim() {
   if (!marked_)
     return {};
+  if (!kind_.free_sector)
+    return cut_end();
+  ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
+  return set_free_sector(std::min(size, allocator_.settle_end()));
+}
+
+Status SparseExtent::cut_end() {
   ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
   const std::uint64_t end = allocator_.settle_end();
   return size > end ? file_.resize(end) : Status{};
@@ -311,6 +396,8 @@ Status SparseExtent::trim() {
 Status SparseExtent::clear_mark() {
   if (!marked_)
     return {};
+  if (kind_.free_sector)
+    RETURN_IF_ERROR(cut_end());
   RETURN_IF_ERROR(write_mark(false));
   marked_ = false;
   return {};

@@ -1,8 +1,10 @@
-// A hosted sparse extent ("KDMV"), read and written.
+// An extent of uncompressed grains: hosted sparse ("KDMV") and ESX deltas ("COWD"), read and
+// written; SESparse and Workstation 3 disks, read.
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include <vmdk/progress.h>
 
@@ -10,6 +12,8 @@
 #include "extent/grain_allocator.h"
 #include "extent/grain_tables.h"
 #include "extent/table_scan.h"
+#include "format/cowd_header.h"
+#include "format/sesparse_header.h"
 #include "format/sparse_header.h"
 
 namespace vmdk {
@@ -22,10 +26,15 @@ class SparseExtent : public Extent {
     std::uint32_t batch_grains = 512;
   };
 
-  // Judges the header against its file and reads the directory. A writable extent is scanned first:
-  // kCorrupt when its tables are not sound, kUnsupported when some are missing. `file` and `cache`
-  // outlive the extent.
+  // Each judges the header against its file and reads the directory. A writable extent is scanned
+  // first: kCorrupt when its tables are not sound, kUnsupported for what is never written: missing
+  // tables of a hosted extent, Workstation 3 disks. `file` and `cache` outlive the extent.
   static Result<std::unique_ptr<SparseExtent>> open(OpenFile& file, const SparseHeader& header,
+                                                    const Options& options, TableCache& cache);
+  static Result<std::unique_ptr<SparseExtent>> open(OpenFile& file, const CowdHeader& header,
+                                                    const Options& options, TableCache& cache);
+  // Requires: not writable.
+  static Result<std::unique_ptr<SparseExtent>> open(OpenFile& file, const SeSparseHeader& header,
                                                     const Options& options, TableCache& cache);
 
   std::uint64_t size() const noexcept override { return options_.size; }
@@ -34,7 +43,7 @@ class SparseExtent : public Extent {
 
   OpenFile* file() const noexcept override { return &file_; }
 
-  const SparseHeader& header() const noexcept { return header_; }
+  ExtentFacts facts() const noexcept override { return kind_.facts; }
 
   Result<Run> lookup(ExtentOffset at, std::uint64_t max_length) override;
   Status read(FileOffset where, std::span<std::byte> into) const override;
@@ -42,9 +51,9 @@ class SparseExtent : public Extent {
   Result<AllocationAttempt> allocate(ExtentOffset at, std::uint64_t length) override;
   Status wait_until_settled(ExtentOffset at) override;
 
-  std::uint64_t grain_size() const noexcept override { return header_.grain_bytes(); }
+  std::uint64_t grain_size() const noexcept override { return tables_.layout().grain_bytes; }
 
-  bool can_hide_parent() const noexcept override { return header_.has_zeroed_grains(); }
+  bool can_hide_parent() const noexcept override { return tables_.layout().zeroed_grains; }
 
   Status clear(ExtentOffset at, std::uint64_t length, ClearTo target) override;
 
@@ -61,19 +70,40 @@ class SparseExtent : public Extent {
  private:
   class Commit;
 
-  SparseExtent(OpenFile& file, const SparseHeader& header, const Options& options,
-               GrainDirectory directory, const TableScan* scan, std::uint64_t file_size,
-               TableCache& cache);
+  // What the kinds differ in besides their layout.
+  struct Kind {
+    ExtentFacts facts;
+    std::uint64_t mark_at = kUncleanMarkOffset;  // byte of the file
+    std::uint64_t mark_bytes = 1;
+    // COWD: the first sector that no grain and no table uses, and that another writer may take. The
+    // file has it at kCowdFreeSectorOffset.
+    std::optional<std::uint32_t> free_sector;
+  };
+
+  SparseExtent(OpenFile& file, const Kind& kind, const Options& options, GrainLayout layout,
+               const TableScan* scan, std::uint64_t file_size, TableCache& cache);
+  static Result<std::unique_ptr<SparseExtent>> open_kind(OpenFile& file, const Kind& kind,
+                                                         const Options& options, GrainLayout layout,
+                                                         std::uint64_t file_size,
+                                                         TableCache& cache);
+  static GrainAllocator::Start start_of(const Kind& kind, const Options& options,
+                                        const GrainLayout& layout, const TableScan* scan,
+                                        std::uint64_t file_size);
   Status write_mark(bool unclean);
+  Status raise_free_sector(std::uint64_t end);
+  Status set_free_sector(std::uint64_t end);
+  Status cut_end();
   Status heal_table(std::uint64_t table);
   Status grow_to(std::uint64_t end);
 
   OpenFile& file_;
-  const SparseHeader header_;
+  const Kind kind_;
   const Options options_;
   const std::uint64_t size_at_open_;  // bytes of the file
-  GrainTables tables_;
   GrainAllocator allocator_;
+  GrainTables tables_;
+  std::uint64_t free_sector_ = 0;       // as the file has it; changed by one thread at a time
+  std::uint64_t used_end_at_open_ = 0;  // bytes: of the metadata and the grains; writable only
   std::vector<std::uint64_t> unequal_tables_;  // of an interrupted commit; until healed
   bool marked_ = false;                        // this open set the mark, or healed under it
 };

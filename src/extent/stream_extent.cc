@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/checked_math.h"
+#include "extent/grain_runs.h"
 #include "format/stream_marker.h"
 
 namespace vmdk {
@@ -53,14 +54,12 @@ Result<SparseHeader> read_stream_header(const File& file, const SparseHeader& he
   return counts;
 }
 
-GrainTables::Layout stream_layout(const SparseHeader& header, GrainDirectory directory,
-                                  std::uint64_t extent_bytes) {
-  return {.directory = std::move(directory),
-          .grain_count = ceil_div(extent_bytes, header.grain_bytes()),
-          .grain_bytes = header.grain_bytes(),
-          .data_begin = kSparseHeaderSize,
-          .zeroed_grains = header.has_zeroed_grains(),
-          .compressed = true};
+GrainLayout stream_layout(const SparseHeader& header, GrainDirectory directory,
+                          std::uint64_t extent_bytes) {
+  GrainLayout layout = layout_of(header, std::move(directory), extent_bytes);
+  layout.data_begin = kSparseHeaderSize;
+  layout.compressed = true;
+  return layout;
 }
 
 // Grains that this thread has claimed, in the order of the disk. What was not published is free
@@ -99,7 +98,7 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open(OpenFile& file, const S
                                                          std::uint64_t size, const Shared& shared) {
   ASSIGN_OR_RETURN(const SparseHeader counts, read_stream_header(file.file(), header));
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
-  if (!shared.tables.admit_tables(counts.table_count()))
+  if (!shared.tables.has_room_for(counts.table_count()))
     return Error::make(
         ErrorCode::kUnsupported,
         fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
@@ -126,28 +125,7 @@ StreamExtent::~StreamExtent() {
 }
 
 Result<Run> StreamExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
-  const std::uint64_t grain = at.bytes() / shape_.grain_bytes;
-  const std::uint64_t inside = at.bytes() % shape_.grain_bytes;
-  const std::uint64_t wanted = std::min(max_length, shape_.extent_bytes - at.bytes());
-  ASSIGN_OR_RETURN(const GrainRun found,
-                   tables_.scan(grain, ceil_div(inside + wanted, shape_.grain_bytes)));
-  Run run;
-  run.length = std::min(wanted, found.count * shape_.grain_bytes - inside);
-  switch (found.state) {
-    case GrainState::kData:
-      run.kind = RunKind::kCompressed;
-      run.where = FileOffset(found.sector * kSectorSize);
-      break;
-    case GrainState::kZero:
-      run.kind = RunKind::kZero;
-      break;
-    case GrainState::kBad:
-      run.kind = RunKind::kUnreadable;
-      break;
-    default:
-      run.kind = RunKind::kHole;
-  }
-  return run;
+  return run_at(tables_, shape_.extent_bytes, at, max_length);
 }
 
 Status StreamExtent::read(FileOffset /*where*/, std::span<std::byte> /*into*/) const {
@@ -240,7 +218,7 @@ Status StreamExtent::load(Claims& claims) {
     if (entry.state() != GrainState::kData)
       return Error::make(ErrorCode::kIo, fmt::format("{}: grain {} is not compressed data",
                                                      file_.name(), claim.place.grain));
-    claim.place.sector = entry.sector();
+    claim.place.sector = entry.on_disk();
   }
   RecordReader reader(file_.file(), shape_);
   for (std::size_t i = 0; i < list.size();) {

@@ -20,8 +20,8 @@ namespace vmdk {
 Result<SparseHeader> read_stream_header(const File& file, const SparseHeader& header);
 
 // How the tables of a stream are laid out in memory.
-GrainTables::Layout stream_layout(const SparseHeader& header, GrainDirectory directory,
-                                  std::uint64_t extent_bytes);
+GrainLayout stream_layout(const SparseHeader& header, GrainDirectory directory,
+                          std::uint64_t extent_bytes);
 
 class StreamExtent : public Extent {
  public:
@@ -43,7 +43,11 @@ class StreamExtent : public Extent {
 
   OpenFile* file() const noexcept override { return &file_; }
 
-  const SparseHeader& header() const noexcept { return header_; }
+  ExtentFacts facts() const noexcept override {
+    return {.header_version = header_.version,
+            .zeroed_grains = header_.has_zeroed_grains(),
+            .compressed = true};
+  }
 
   std::uint64_t grain_size() const noexcept override { return shape_.grain_bytes; }
 

@@ -107,7 +107,7 @@ class Scanner {
   Status collect() {
     RequestEpochs epochs;
     TableCache cache(kTableBytes, epochs);
-    if (!cache.admit_tables(directory_.table_count()))
+    if (!cache.has_room_for(directory_.table_count()))
       return Error::make(ErrorCode::kUnsupported,
                          fmt::format("{}: has more than 4194304 grain tables", file_.name()));
     GrainTables tables(file_, stream_layout(header_, directory_, shape_.extent_bytes), cache);
@@ -129,7 +129,7 @@ class Scanner {
       return {};
     ASSIGN_OR_RETURN(const GrainEntry entry, tables.entry(grain));
     if (state == GrainState::kData)
-      places_.push_back({grain, entry.sector()});
+      places_.push_back({grain, entry.on_disk()});
     else
       damage(fmt::format("grain {}: its entry {} does not point at a grain inside the file", grain,
                          entry.sector()));

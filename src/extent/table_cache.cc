@@ -7,38 +7,54 @@
 namespace vmdk {
 namespace {
 
-// Tables looked at in one go: bounds the work that one request does for all.
-constexpr std::uint64_t kClockSteps = 1024;
+// Tables, and places for tables, looked at in one go: bounds the work that one request does for
+// all. Large disks have many places without a table.
+constexpr std::uint64_t kTablesTried = 1024;
+constexpr std::uint64_t kClockSteps = 16384;
 // Of 64 KiB grains: 128 TiB.
 constexpr std::uint64_t kMaxKnownTables = std::uint64_t{4} << 20U;
 // Fewer would make a disk whose working set is a handful of tables read them over and over.
 constexpr std::uint64_t kLeastTables = 16;
+// Of the budget, when tables are large.
+constexpr std::uint64_t kShareOfLargeTables = 4;
+
+std::uint64_t at_least(std::uint64_t budget, std::uint32_t entries_per_table) noexcept {
+  return std::max<std::uint64_t>(budget, kLeastTables * GrainTable::memory(entries_per_table));
+}
 
 }  // namespace
 
 TableCache::TableCache(std::uint64_t budget_bytes, RequestEpochs& epochs) noexcept
-    : budget_tables_(std::max(budget_bytes / sizeof(GrainTable), kLeastTables)), epochs_(epochs) {}
+    : budget_bytes_(budget_bytes),
+      budget_(at_least(budget_bytes, kEntriesPerTable)),
+      epochs_(epochs) {}
 
 TableCache::~TableCache() = default;
 
-bool TableCache::admit_tables(std::uint64_t count) noexcept {
-  return count <= kMaxKnownTables && known_.fetch_add(count) + count <= kMaxKnownTables;
+bool TableCache::has_room_for(std::uint64_t count) const noexcept {
+  return count <= kMaxKnownTables && known_.load() + count <= kMaxKnownTables;
 }
 
 void TableCache::enrol(GrainTables& tables) {
   const std::lock_guard lock(clock_mutex_);
   members_.push_back(&tables);
+  known_ += tables.table_count();
+  const std::uint32_t entries = tables.layout().entries_per_table;
+  if (entries > kEntriesPerTable)
+    budget_ = at_least(budget_bytes_ / kShareOfLargeTables, entries);
 }
 
 void TableCache::dismiss(GrainTables& tables) {
   const std::lock_guard lock(clock_mutex_);
   std::erase(members_, &tables);
+  known_ -= tables.table_count();
   member_ = 0;
   table_ = 0;
 }
 
-void TableCache::charge() {
-  if (loaded_.fetch_add(1) >= budget_tables_)
+void TableCache::charge(const GrainTable& table) {
+  loaded_tables_.fetch_add(1);
+  if (loaded_.fetch_add(memory_of(table)) + memory_of(table) > budget_.load())
     shrink();
 }
 
@@ -47,19 +63,27 @@ void TableCache::shrink() {
   const std::unique_lock lock(clock_mutex_, std::try_to_lock);
   if (!lock || members_.empty())
     return;
-  for (std::uint64_t step = 0; step < kClockSteps && loaded_.load() > budget_tables_; ++step) {
+  std::uint64_t tried = 0;
+  for (std::uint64_t step = 0; step < kClockSteps && tried < kTablesTried; ++step) {
+    if (loaded_.load() <= budget_.load())
+      return;
     GrainTables& tables = *members_[member_];
     if (table_ >= tables.table_count()) {
       table_ = 0;
       member_ = (member_ + 1) % members_.size();
       continue;
     }
-    tables.try_evict(table_++);
+    if (tables.is_in_memory(table_)) {
+      ++tried;
+      tables.try_evict(table_);
+    }
+    ++table_;
   }
 }
 
-void TableCache::retire(std::unique_ptr<GrainTable> table) {
-  loaded_.fetch_sub(1);
+void TableCache::retire(GrainTable::Pointer table) {
+  loaded_tables_.fetch_sub(1);
+  loaded_.fetch_sub(memory_of(*table));
   const std::lock_guard lock(retired_mutex_);
   retired_.push_back({epochs_.now(), std::move(table)});
 }

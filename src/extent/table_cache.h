@@ -9,12 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "extent/grain_table.h"
 #include "extent/request_epochs.h"
 
 namespace vmdk {
 
 class GrainTables;
-struct GrainTable;
 
 // Any thread. Tables go when the budget is passed, unless they are dirty, claimed, or in a commit;
 // a request never waits for memory here, so its own tables may pass the budget.
@@ -27,43 +27,51 @@ class TableCache {
 
   // Whether that many more tables may be known by their directories, in memory or not. What a
   // directory takes does not come out of the budget, so the whole chain has this bound.
-  bool admit_tables(std::uint64_t count) noexcept;
+  bool has_room_for(std::uint64_t count) const noexcept;
 
-  // A set of tables takes part from enrol() to dismiss().
+  // A set of tables takes part, and its directory counts, from enrol() to dismiss(). Tables of more
+  // entries than the common 512 are those of small grains: no budget holds a large disk's, so the
+  // cache then does with a quarter of it.
   void enrol(GrainTables& tables);
   void dismiss(GrainTables& tables);
 
   // A table came into memory; may evict others.
-  void charge();
+  void charge(const GrainTable& table);
 
-  void add_dirty() noexcept { dirty_.fetch_add(1); }
+  void add_dirty(const GrainTable& table) noexcept { dirty_.fetch_add(memory_of(table)); }
 
-  void remove_dirty() noexcept { dirty_.fetch_sub(1); }
+  void remove_dirty(const GrainTable& table) noexcept { dirty_.fetch_sub(memory_of(table)); }
 
   // More than half of the budget is dirty: a new request had better commit before it starts.
-  bool too_dirty() const noexcept { return dirty_.load() > budget_tables_ / 2; }
+  bool too_dirty() const noexcept { return dirty_.load() > budget_.load() / 2; }
 
-  std::uint64_t tables_in_memory() const noexcept { return loaded_.load(); }
+  std::uint64_t tables_in_memory() const noexcept { return loaded_tables_.load(); }
 
   // Takes a table that was just unlinked; its memory goes when no running request can see it.
-  void retire(std::unique_ptr<GrainTable> table);
+  void retire(GrainTable::Pointer table);
 
   RequestEpochs& epochs() noexcept { return epochs_; }
 
  private:
   struct Retired {
     std::uint64_t tag;
-    std::unique_ptr<GrainTable> table;
+    GrainTable::Pointer table;
   };
+
+  static std::uint64_t memory_of(const GrainTable& table) noexcept {
+    return GrainTable::memory(table.entry_count);
+  }
 
   void shrink();
   void collect();
 
-  const std::uint64_t budget_tables_;
+  const std::uint64_t budget_bytes_;   // as asked for
+  std::atomic<std::uint64_t> budget_;  // bytes
   RequestEpochs& epochs_;
-  std::atomic<std::uint64_t> known_{0};  // tables of all directories
-  std::atomic<std::uint64_t> loaded_{0};
-  std::atomic<std::uint64_t> dirty_{0};
+  std::atomic<std::uint64_t> known_{0};   // tables of all directories
+  std::atomic<std::uint64_t> loaded_{0};  // bytes of the tables in memory
+  std::atomic<std::uint64_t> loaded_tables_{0};
+  std::atomic<std::uint64_t> dirty_{0};  // bytes
 
   std::mutex clock_mutex_;             // one thread evicts; others go on
   std::vector<GrainTables*> members_;  // guarded by clock_mutex_

@@ -1,4 +1,5 @@
-// One pass over all grain tables of a sparse extent: are they sound, and what space is in use?
+// One pass over all grain tables of an uncompressed extent: are they sound, and what space is in
+// use?
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,7 @@
 #include <vmdk/progress.h>
 #include <vmdk/result.h>
 
-#include "extent/grain_directory.h"
-#include "format/sparse_header.h"
+#include "extent/grain_layout.h"
 
 namespace vmdk {
 
@@ -37,17 +37,17 @@ struct TableScan {
   std::uint64_t highest_end = 0;    // bytes: end of the last grain in use, at least of the metadata
   std::uint64_t unused_bytes = 0;   // between the metadata and the end of the file
   std::vector<UnusedRange> unused;  // the first of them, up to a limit
-  std::vector<std::uint64_t> empty_tables;  // both copies hold nothing
+  std::vector<std::uint64_t> empty_tables;  // there, but both copies hold nothing
   std::vector<std::uint64_t> unequal_tables;
 
   // Whether the primary tables can be trusted with writes.
   bool sound() const noexcept { return damaged == 0; }
 };
 
-// Reads both copies of every table once, in large pieces. Memory: one bit a grain slot of the file,
-// and four bytes for each grain that is not grain-aligned. An error only when reading fails.
-Result<TableScan> scan_tables(const File& file, const SparseHeader& header,
-                              const GrainDirectory& directory, std::uint64_t extent_bytes,
-                              const Progress& progress);
+// Reads both copies of every table once, in large pieces. Memory: one bit a grain slot of the file
+// near grains in use, and four bytes for each grain that is not grain-aligned. `extent_bytes`: of
+// the disk. An error only when reading fails.
+Result<TableScan> scan_tables(const File& file, const GrainLayout& layout,
+                              std::uint64_t extent_bytes, const Progress& progress);
 
 }  // namespace vmdk

@@ -17,7 +17,7 @@ MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write (the default)
-      --force=WHAT      override one refusal: children, stale-lck
+      --force=WHAT      override one refusal: children, journal, stale-lck
       --parent=FILE     use FILE as the next missing parent
       --cache=MODE      page cache: auto, writeback, writethrough, none
       --commit=SEC      write tables at least every SEC seconds  [5]
@@ -43,6 +43,8 @@ Access
       --force=WHAT      override one refusal, may be repeated:
                           children   write although another image in the folder
                                      names this one as its parent
+                          journal    with --ro: read an SESparse snapshot whose
+                                     journal was not played back
                           stale-lck  write although a VMware lock folder exists
       --allow-dir=DIR   files named inside an image may be beneath DIR
 

@@ -73,8 +73,10 @@ Status force(Options& options, std::string_view value) {
     options.force_children = true;
   else if (value == "stale-lck")
     options.force_stale_lck = true;
+  else if (value == "journal")
+    options.force_journal = true;
   else
-    return usage(fmt::format("\"{}\" is neither children nor stale-lck", value));
+    return usage(fmt::format("\"{}\" is none of children, journal, stale-lck", value));
   return {};
 }
 
@@ -325,6 +327,8 @@ Status check_together(const Options& options) {
     return usage("--share goes with --ro");
   if (options.ignore_cid && !options.read_only)
     return usage("--ignore-cid goes with --ro");
+  if (options.force_journal && !options.read_only)
+    return usage("--force=journal goes with --ro");
   if (options.cache == CacheChoice::kWriteback && options.read_only)
     return usage("--cache=writeback is for mounts that can be written to");
   return {};

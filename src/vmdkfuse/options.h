@@ -30,6 +30,7 @@ struct Options {
   bool share = false;
   bool force_children = false;
   bool force_stale_lck = false;
+  bool force_journal = false;
   std::vector<std::filesystem::path> allow_dirs;
 
   std::vector<std::filesystem::path> parents;

@@ -132,9 +132,9 @@ TEST_F(SampleDisksTest, CompressedExportOfVmware) {
   EXPECT_EQ(report.allocated_grains * 64 * kKiB, data);
 }
 
-TEST_F(SampleDisksTest, KindsThatThisVersionDoesNotServe) {
+TEST_F(SampleDisksTest, FilesThatAreNoDiskByThemselves) {
   EXPECT_THAT(open(sample("vmfs_thick-000001.vmdk"), Access::kReadOnly),
-              HasMessage("createType \"vmfsSparse\": this kind is not supported"));
+              HasMessage("vmfs_thick-000001-delta.vmdk: No such file"));
   EXPECT_THAT(open(sample("vmfs_thick-flat.vmdk"), Access::kReadOnly),
               HasMessage("open the disk's descriptor"));
 }

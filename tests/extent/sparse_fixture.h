@@ -60,18 +60,13 @@ class SparseFixture : public testing::Test {
     auto found = directory();
     EXPECT_OK(found);
     return std::make_unique<GrainTables>(
-        file_->file(),
-        GrainTables::Layout{.directory = *found,
-                            .grain_count = ceil_div(extent_bytes_, header_.grain_bytes()),
-                            .grain_bytes = header_.grain_bytes(),
-                            .data_begin = header_.overhead.count() * kSectorSize,
-                            .zeroed_grains = header_.has_zeroed_grains()},
-        cache_);
+        file_->file(), layout_of(header_, std::move(*found), extent_bytes_), cache_);
   }
 
   Result<TableScan> scan() const {
-    ASSIGN_OR_RETURN(const GrainDirectory found, directory());
-    return scan_tables(file_->file(), header_, found, extent_bytes_, {});
+    ASSIGN_OR_RETURN(GrainDirectory found, directory());
+    const GrainLayout layout = layout_of(header_, std::move(found), extent_bytes_);
+    return scan_tables(file_->file(), layout, extent_bytes_, {});
   }
 
   Result<std::unique_ptr<SparseExtent>> extent(bool writable = true) {

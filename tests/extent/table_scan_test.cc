@@ -184,7 +184,7 @@ TEST_F(TableScanTest, MissingTablesHoldNothing) {
   const TableScan found = scanned();
   EXPECT_TRUE(found.sound());
   EXPECT_EQ(found.data_grains, 2U);
-  EXPECT_EQ(found.empty_tables, std::vector<std::uint64_t>{1});
+  EXPECT_THAT(found.empty_tables, testing::IsEmpty());
 }
 
 // Some programs put a new table behind the data.
@@ -214,10 +214,11 @@ TEST_F(TableScanTest, FindingsAreKeptUpToALimit) {
 
 TEST_F(TableScanTest, AReadThatFailsIsAnError) {
   make(small_spec(2 * kMiB));
-  const auto found = directory();
+  auto found = directory();
   ASSERT_OK(found);
+  const GrainLayout layout = layout_of(header_, std::move(*found), extent_bytes_);
   files_.add({.kinds = {OpKind::kRead}, .err = EIO});
-  EXPECT_THAT(scan_tables(file_->file(), header_, *found, extent_bytes_, {}), FailsWith(EIO));
+  EXPECT_THAT(scan_tables(file_->file(), layout, extent_bytes_, {}), FailsWith(EIO));
 }
 
 TEST_F(TableScanTest, DirectoriesThatCannotBeRight) {

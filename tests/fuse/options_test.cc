@@ -118,7 +118,7 @@ TEST(OptionsTest, ValuesOutOfRangeAreRefused) {
   for (const char* bad :
        {"--batch=0", "--batch=513", "--batch=-1", "--batch=x", "--commit=-1", "--commit=1.5",
         "--threads=0", "--mode=0777", "--mode=9", "--uid=-1", "--uid=4294967295",
-        "--table-cache=", "--table-cache=lots", "--cache=maybe", "--force=journal",
+        "--table-cache=", "--table-cache=lots", "--cache=maybe", "--force=journals", "--force=journal",
         "--log-level=loud", "--ready-fd=999999", "--parent=", "--log-file="})
     EXPECT_FALSE(parse_mount({bad})) << bad;
   EXPECT_FALSE(parse_mount({"-o", "uid"}));

@@ -202,10 +202,15 @@ void print_facts(const Facts& facts) {
 
 int run_info(const Usage& usage, const Arguments& arguments) {
   vmdk::PosixFileSystem file_system;
+  vmdk::OpenOptions options = open_options(usage, arguments);
+  if (const auto forced = force_journal(usage, arguments, options); !forced) {
+    print_error(forced.error());
+    return kUsage;
+  }
   int status = kDone;
   bool first = true;
   for (const std::string& image : arguments.operands) {
-    const auto facts = look(file_system, image, open_options(usage, arguments));
+    const auto facts = look(file_system, image, options);
     if (!facts) {
       print_error(facts.error());
       status = kFailed;
@@ -230,7 +235,8 @@ Verb info_verb() {
               "IMAGE...",
               "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
               "beside a running machine.",
-              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"}},
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
+               force_journal_option()},
               1,
               std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())

@@ -136,6 +136,10 @@ int run_map(const Usage& usage, const Arguments& arguments) {
   const std::string& image = arguments.operands[0];
   vmdk::OpenOptions options = open_options(usage, arguments);
   options.share = arguments.has("share");
+  if (const auto status = force_journal(usage, arguments, options); !status) {
+    print_error(status.error());
+    return kUsage;
+  }
   vmdk::PosixFileSystem file_system;
   const auto disk = vmdk::Disk::open(file_system, image, std::move(options));
   if (!disk) {
@@ -160,7 +164,8 @@ Verb map_verb() {
               "Shows where the bytes of the disk are: offset and length on the disk, state\n"
               "(data, zero, hole, unreadable), layer (0: the oldest image), place in its file.",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
-               {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"}},
+               {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"},
+               force_journal_option()},
               1,
               1};
   for (const OptionSpec& option : chain_options())

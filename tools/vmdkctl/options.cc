@@ -177,6 +177,20 @@ std::vector<OptionSpec> chain_options() {
           {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"}};
 }
 
+OptionSpec force_journal_option() {
+  return {"force", 0, OptionKind::kValue, "journal",
+          "read an SESparse snapshot whose journal was not\nplayed back"};
+}
+
+vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
+                           vmdk::OpenOptions& options) {
+  const auto what = arguments.value("force");
+  if (what && *what != "journal")
+    return usage_error(usage, fmt::format("--force: \"{}\" is not journal", *what));
+  options.force_journal = what.has_value();
+  return {};
+}
+
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   vmdk::OpenOptions options;
   options.access = vmdk::Access::kReadOnly;

@@ -64,6 +64,10 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 
 // Options that say where the files of a chain may lie.
 std::vector<OptionSpec> chain_options();
+// --force of the verbs that read a disk.
+OptionSpec force_journal_option();
+vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
+                           vmdk::OpenOptions& options);
 // What they say; read-only, messages to stderr. The value of --parent is left to the verb that
 // makes children.
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments);

@@ -1,0 +1,19 @@
+// What grain tables say of a place, as an extent answers it.
+#pragma once
+
+#include <cstdint>
+
+#include <vmdk/result.h>
+#include <vmdk/units.h>
+
+#include "extent/extent.h"
+#include "extent/grain_tables.h"
+
+namespace vmdk {
+
+// Extent::lookup() for the kinds with grain tables. Any thread, inside an epoch of the cache.
+// `extent_bytes`: of the disk.
+Result<Run> run_at(GrainTables& tables, std::uint64_t extent_bytes, ExtentOffset at,
+                   std::uint64_t max_length);
+
+}  // namespace vmdk

@@ -15,7 +15,7 @@ namespace vmdk {
 
 struct ImageText {
   Descriptor descriptor;
-  FileOffset begin;  // of the text in the file
+  FileOffset begin = FileOffset();  // of the text in the file
   // The file is the extent itself; a hosted one has its descriptor in it.
   bool is_extent = false;
   std::optional<SparseHeader> header = std::nullopt;  // of a hosted one

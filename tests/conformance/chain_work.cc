@@ -43,7 +43,7 @@ void work_through_chain(FileSystem& file_system, const std::filesystem::path& fo
   std::optional<std::uint32_t> seed;
   for (std::size_t link = 0; link <= depth && !testing::Test::HasFailure(); ++link) {
     SCOPED_TRACE("link " + std::to_string(link));
-    const Shape shape = link == 0 ? base : child_shape(base.capacity(), depth + link);
+    const Shape shape = link == 0 ? base : child_shape(base, depth + link);
     const DiskEdges edges{base.capacity(), shape.grain_size, shape.begins()};
     BoundaryRandom random = seed ? BoundaryRandom(edges, *seed) : BoundaryRandom(edges);
     if (!seed) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 
+#include "support/esx_builder.h"
 #include "support/image_builder.h"
 
 namespace vmdk::test {
@@ -57,6 +58,12 @@ Status build(FileSystem& file_system, const std::filesystem::path& path, const S
       parts.push_back(sparse_spec(shape, extent));
     return status_of(build_split_sparse(file_system, path, parts, descriptor));
   }
+  if (shape.kind == Kind::kCowd) {
+    CowdSpec spec;
+    spec.capacity = shape.capacity();
+    spec.grain_size = static_cast<std::uint32_t>(shape.grain_size);
+    return status_of(build_cowd_disk(file_system, path, spec, descriptor));
+  }
   std::vector<FlatSpec> parts;
   for (const std::uint64_t extent : shape.extents) {
     FlatSpec part;
@@ -87,16 +94,25 @@ std::vector<Shape> base_shapes() {
       {"flat", Kind::kFlat, {5 * kMiB + 3 * kSectorSize}},
       {"splitFlat", Kind::kSplitFlat, split},
       {"vmfs", Kind::kVmfs, {6 * kMiB}},
+      {"cowdSectors", Kind::kCowd, {5 * kMiB + 3 * kSectorSize}, kSectorSize},
+      {"cowd16k", Kind::kCowd, {130 * kMiB + kSectorSize}, 16 * kKiB},
   };
 }
 
-Shape child_shape(std::uint64_t capacity, std::uint64_t number) {
+Shape child_shape(const Shape& base, std::uint64_t number) {
   constexpr std::array<std::uint64_t, 3> kGrains = {64 * kKiB, 4 * kKiB, kMiB};
   Shape shape;
   shape.name = "child";
   shape.grain_size = kGrains.at(number % kGrains.size());
   shape.zeroed_grains = number % 2 == 1;
+  const std::uint64_t capacity = base.capacity();
   shape.extents = {capacity};
+  if (base.kind == Kind::kCowd && number % 2 == 0) {
+    shape.kind = Kind::kCowd;
+    shape.zeroed_grains = false;
+    shape.grain_size = number % 4 == 0 ? 4 * kKiB : kSectorSize;
+    return shape;
+  }
   if (number % 4 >= 2) {
     // Borders where the parent has none, and where no grain ends.
     const std::uint64_t first = capacity / 3 / kSectorSize * kSectorSize;

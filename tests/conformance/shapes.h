@@ -13,7 +13,7 @@
 
 namespace vmdk::test {
 
-enum class Kind { kSparse, kSplitSparse, kFlat, kSplitFlat, kVmfs };
+enum class Kind { kSparse, kSplitSparse, kFlat, kSplitFlat, kVmfs, kCowd };
 
 // How one link of a chain is kept.
 struct Shape {
@@ -27,7 +27,9 @@ struct Shape {
   // Where the extents begin, in bytes of the disk.
   std::vector<std::uint64_t> begins() const;
 
-  bool is_sparse() const noexcept { return kind == Kind::kSparse || kind == Kind::kSplitSparse; }
+  bool is_sparse() const noexcept {
+    return kind == Kind::kSparse || kind == Kind::kSplitSparse || kind == Kind::kCowd;
+  }
 };
 
 inline void PrintTo(const Shape& shape, std::ostream* out) {
@@ -46,8 +48,8 @@ Status build(FileSystem& file_system, const std::filesystem::path& path, const S
 
 // A base of each kind.
 std::vector<Shape> base_shapes();
-// A child of a disk of `capacity` bytes; they differ from each other by `number`, in grain size,
-// in extents and in how they hide their parent.
-Shape child_shape(std::uint64_t capacity, std::uint64_t number);
+// A child of `base`, or of one above it; they differ from each other by `number`, in grain size, in
+// extents and in how they hide their parent. Above a COWD base every second one is COWD too.
+Shape child_shape(const Shape& base, std::uint64_t number);
 
 }  // namespace vmdk::test

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <set>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "crash/extent_watch.h"
 
 namespace vmdk::test {
 namespace {
@@ -20,20 +21,10 @@ constexpr std::uint64_t kFlagsOffset = 8;  // in the header
 
 using Entries = std::vector<std::uint32_t>;
 
-// Thrown inside this file only.
-struct Broken : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-void require(bool holds, const char* rule) {
-  if (!holds)
-    throw Broken(rule);
-}
-
 // What one sparse extent file is known to hold, as issued and as durable.
-class ExtentWatch {
+class SparseWatch : public ExtentWatch {
  public:
-  ExtentWatch(const SampleDisk::Extent& extent, std::uint64_t disk_end,
+  SparseWatch(const SampleDisk::Extent& extent, std::uint64_t disk_end,
               const MemoryFileSystem& initial)
       : built_(extent.built),
         bytes_(std::min(disk_end - extent.begin, header().capacity_bytes())),
@@ -49,7 +40,7 @@ class ExtentWatch {
     durable_ = primary_;
   }
 
-  void write(const LogEntry& entry, bool closing, bool id_durable) {
+  void write(const LogEntry& entry, bool closing, bool id_durable) override {
     size_ = std::max(size_, entry.offset + entry.length);
     changed_ = true;
     if (entry.offset == kUncleanMarkOffset && entry.length == 1)
@@ -62,13 +53,13 @@ class ExtentWatch {
     throw Broken("metadata other than tables, mark and content id was written");
   }
 
-  void grow(std::uint64_t end) {
+  void grow(std::uint64_t end) override {
     require(end >= size_, "no growth backwards: grow made the file shorter");
     size_ = end;
     changed_ = true;
   }
 
-  void resize(std::uint64_t end, bool closing) {
+  void resize(std::uint64_t end, bool closing) override {
     require(closing, "no growth backwards: the file was resized before close");
     for (const std::uint32_t entry : primary_)
       require(entry <= 1 || std::uint64_t{entry} * kSectorSize + 1 <= end,
@@ -77,7 +68,7 @@ class ExtentWatch {
     changed_ = true;
   }
 
-  void punch(std::uint64_t begin, std::uint64_t length) {
+  void punch(std::uint64_t begin, std::uint64_t length) override {
     require(mark_durable_, "mark: space was punched before it");
     for (const std::uint32_t entry : durable_) {
       const std::uint64_t grain = std::uint64_t{entry} * kSectorSize;
@@ -86,7 +77,7 @@ class ExtentWatch {
     }
   }
 
-  void sync() {
+  void sync() override {
     unsynced_.clear();
     tables_unsynced_ = false;
     durable_ = primary_;
@@ -95,9 +86,9 @@ class ExtentWatch {
     changed_ = false;
   }
 
-  bool all_durable() const noexcept { return !changed_; }
+  bool all_durable() const noexcept override { return !changed_; }
 
-  bool is_marked() const noexcept { return marked_; }
+  bool is_marked() const noexcept override { return marked_; }
 
  private:
   const SparseHeader& header() const noexcept { return built_.layout.header; }
@@ -191,7 +182,9 @@ class RuleChecker {
     const auto& extents = sample_.extents;
     for (std::size_t i = 0; i < extents.size(); ++i) {
       const std::uint64_t end = i + 1 < extents.size() ? extents[i + 1].begin : sample_.capacity();
-      watches_.emplace(extents[i].file, ExtentWatch(extents[i], end, initial));
+      watches_.emplace(extents[i].file,
+                       extents[i].cowd ? watch_cowd(extents[i], initial)
+                                       : std::make_unique<SparseWatch>(extents[i], end, initial));
     }
   }
 
@@ -209,7 +202,7 @@ class RuleChecker {
     if (entry.kind == LogEntry::Kind::kSync && entry.file == text_)
       id_durable_ = id_written_;
     if (const auto watch = watches_.find(entry.file); watch != watches_.end())
-      apply_to(watch->second, entry);
+      apply_to(*watch->second, entry);
   }
 
  private:
@@ -256,14 +249,14 @@ class RuleChecker {
     }
     require(id_durable_ == id_written_, "flush: it returned before the content id was durable");
     for (const auto& [file, watch] : watches_) {
-      require(watch.all_durable(), "flush: it returned before all was durable");
-      require(text != kClosedMarker || !watch.is_marked(), "mark: still there after close");
+      require(watch->all_durable(), "flush: it returned before all was durable");
+      require(text != kClosedMarker || !watch->is_marked(), "mark: still there after close");
     }
   }
 
   const SampleDisk& sample_;
   const std::string text_;
-  std::map<std::string, ExtentWatch> watches_;
+  std::map<std::string, std::unique_ptr<ExtentWatch>> watches_;
   bool id_written_ = false;
   bool id_durable_ = false;
   bool closing_ = false;

@@ -20,6 +20,10 @@ namespace vmdk::test {
 //                         that no longer names it; punched likewise
 //   parents               never written
 //   flush                 returns with nothing unsynced
+// and for COWD extents, whose tables come into being while they are written:
+//   table before name     the directory names a table only when a sync covers all of it
+//   free sector           durable behind everything that is named, never behind the end of the file
+//                         once that is durable, lowered before the file is cut
 std::optional<std::string> broken_rule(const CrashRun& run, const MemoryFileSystem& initial);
 
 }  // namespace vmdk::test

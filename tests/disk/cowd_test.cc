@@ -171,9 +171,11 @@ TEST_F(CowdTest, Workstation3DisksAreOneFileAndOnlyRead) {
     spec.grains.push_back(grain);
   }
   ASSERT_OK(build_cowd(memory_, "/vm/old.vmdk", spec));
-  ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly("/vm/old.vmdk"));
-  expect_model(*disk, model);
-  EXPECT_EQ(disk->info().layers[0].extents[0].header_version, 3U);
+  {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly("/vm/old.vmdk"));
+    expect_model(*disk, model);
+    EXPECT_EQ(disk->info().layers[0].extents[0].header_version, 3U);
+  }
   EXPECT_EQ(check("/vm/old.vmdk").exit_code(), 0) << findings_;
   EXPECT_THAT(open("/vm/old.vmdk"), IsError(ErrorCode::kUnsupported));
   EXPECT_THAT(open("/vm/old.vmdk"), HasMessage("Workstation 3 disks are only read"));
@@ -262,7 +264,7 @@ TEST_P(CowdWriteTest, RandomWritesAreWhatIsReadAfterThem) {
   }
   make_cowd("/vm/d.vmdk", some_grains(capacity, grain_size, model), descriptor);
   for (int session = 0; session < 4; ++session) {
-    ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+    ASSERT_OK_AND_ASSIGN(auto disk, open("/vm/d.vmdk"));
     for (int i = 0; i < 150; ++i) {
       const std::uint64_t length = 1 + random_() % (i % 7 == 0 ? 300 * kKiB : 9000);
       const std::uint64_t at = random_() % (capacity - length);
@@ -274,11 +276,13 @@ TEST_P(CowdWriteTest, RandomWritesAreWhatIsReadAfterThem) {
         ASSERT_OK(disk->write(DiskOffset(at), bytes));
         model.write(at, bytes);
       }
-      if (i % 40 == 0)
+      if (i % 40 == 0) {
         ASSERT_OK(disk->flush());
+      }
     }
     expect_model(*disk, model);
     ASSERT_OK(disk->close());
+    disk.reset();
     ASSERT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
     ASSERT_EQ(free_sector("/vm/d-delta.vmdk") * kSectorSize, memory_.size("/vm/d-delta.vmdk"));
   }
@@ -290,9 +294,9 @@ INSTANTIATE_TEST_SUITE_P(GrainSizes, CowdWriteTest,
                          testing::Values(WriteCase{512, false}, WriteCase{512, true},
                                          WriteCase{4096, true}, WriteCase{64 * 1024, false},
                                          WriteCase{1024 * 1024, true}),
-                         [](const auto& info) {
-                           return std::to_string(info.param.grain_size) +
-                                  (info.param.with_parent ? "OverParent" : "Alone");
+                         [](const auto& one) {
+                           return std::to_string(one.param.grain_size) +
+                                  (one.param.with_parent ? "OverParent" : "Alone");
                          });
 
 TEST_F(CowdTest, ADiscardFreesWithoutAParentAndIsRefusedOverOne) {
@@ -308,6 +312,7 @@ TEST_F(CowdTest, ADiscardFreesWithoutAParentAndIsRefusedOverOne) {
     ASSERT_OK(disk->close());
   }
   options_.force_children = true;
+  options_.batch_grains = 1;
   {
     ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
     for (std::uint64_t at = 0; at < kMiB; at += 4096)
@@ -357,7 +362,7 @@ TEST_F(CowdTest, StopsAtTheEndOfItsSectors) {
     ASSERT_OK_AND_ASSIGN(auto file, memory_.open("/vm/d-delta.vmdk", Access::kReadWrite));
     ASSERT_OK(file->resize((limit - 8 - 32) * kSectorSize));
   }
-  ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+  ASSERT_OK_AND_ASSIGN(auto disk, open("/vm/d.vmdk"));
   // Whole grains take unused space inside the file, parts of them and tables only fresh space.
   ASSERT_OK(write(*disk, 17 * kMiB, "its table and its grain just fit"));
   EXPECT_THAT(write(*disk, 33 * kMiB, "no table"), FailsWith(ENOSPC));
@@ -365,6 +370,7 @@ TEST_F(CowdTest, StopsAtTheEndOfItsSectors) {
   ASSERT_OK(disk->flush());
   EXPECT_EQ(free_sector("/vm/d-delta.vmdk"), limit);
   ASSERT_OK(disk->close());
+  disk.reset();
   EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
   ASSERT_OK_AND_ASSIGN(const auto again, open_readonly("/vm/d.vmdk"));
   EXPECT_EQ(read(*again, 17 * kMiB, 9), "its table");
@@ -499,9 +505,9 @@ TEST_F(CowdDamageTest, TheMarkAndLeaksAreMended) {
   }
   const CheckReport report = check("/vm/d.vmdk");
   EXPECT_EQ(report.exit_code(), 3);
-  EXPECT_EQ(report.unused_bytes, 64 * kKiB);
+  EXPECT_EQ(report.unused_bytes, 63 * kKiB) << "in whole slots";
   EXPECT_NE(findings_.find("was not closed cleanly"), std::string::npos);
-  EXPECT_NE(findings_.find("65536 bytes are used by no grain: leaked"), std::string::npos);
+  EXPECT_NE(findings_.find("64512 bytes are used by no grain: leaked"), std::string::npos);
   EXPECT_EQ(check("/vm/d.vmdk", true).exit_code(), 0);
   EXPECT_EQ(memory_.size(kDelta), built_.file_size);
   EXPECT_EQ(peek(kDelta, kCowdUncleanAt), 0U);

@@ -48,17 +48,18 @@ class Filler {
   const char tag_;
 };
 
-void build_parent(MemoryFileSystem& file_system, SampleDisk& disk, SparseSpec& child) {
+// Returns the descriptor of its child.
+DescriptorSpec build_parent(MemoryFileSystem& file_system, SampleDisk& disk) {
   DescriptorSpec text;
   text.cid = kParentCid;
-  SparseSpec parent{.capacity = child.capacity, .grain_size = kParentGrain, .descriptor = text};
+  SparseSpec parent{.capacity = disk.capacity(), .grain_size = kParentGrain, .descriptor = text};
   Filler(disk.content, 'p').data(parent, 0, {0, 1, 2, 4, 254, 255, 256, 258});
   must(build_sparse(file_system, "/vm/parent.vmdk", parent));
   disk.parents = {"/vm/parent.vmdk"};
   text.cid = DescriptorSpec().cid;
   text.parent_cid = kParentCid;
   text.parent_hint = "parent.vmdk";
-  child.descriptor = text;
+  return text;
 }
 
 void build_single(MemoryFileSystem& file_system, SampleDisk& disk) {
@@ -70,7 +71,7 @@ void build_single(MemoryFileSystem& file_system, SampleDisk& disk) {
   spec.zeroed_grains =
       disk.kind == SampleKind::kZeroedGrains || disk.kind == SampleKind::kChildZeroedGrains;
   if (child)
-    build_parent(file_system, disk, spec);
+    spec.descriptor = build_parent(file_system, disk);
   disk.can_discard = !child || spec.zeroed_grains;
   if (disk.kind == SampleKind::kWithoutRedundant)
     spec.edit_header = [](SparseHeader& header) { header.flags &= ~sparse_flag::kRedundantTables; };
@@ -79,6 +80,33 @@ void build_single(MemoryFileSystem& file_system, SampleDisk& disk) {
   if (spec.zeroed_grains)
     fill.zeros(spec, 4);
   disk.extents.push_back({disk.image, 0, must(build_sparse(file_system, disk.image, spec))});
+}
+
+// Pieces of kSampleGrain, which are eight grains each.
+void build_of_cowd(MemoryFileSystem& file_system, SampleDisk& disk) {
+  constexpr std::uint64_t kTableEntries = 4096;
+  disk.border = kTableEntries * kSectorSize;
+  CowdSpec spec{.capacity = disk.border + 8 * kSampleGrain + kCutGrain};
+  disk.content = ReferenceDisk(spec.capacity);
+  DescriptorSpec text;
+  if (disk.kind == SampleKind::kCowdChild) {
+    text = build_parent(file_system, disk);
+    disk.can_discard = false;
+  } else {
+    for (const std::uint64_t piece : {1U, 2U, 5U, 511U}) {
+      const auto bytes = tagged('i', static_cast<std::uint32_t>(piece), kSampleGrain);
+      disk.content.write(piece * kSampleGrain, bytes);
+      for (std::uint64_t at = 0; at < kSampleGrain; at += kSectorSize) {
+        const auto sector = std::span(bytes).subspan(at, kSectorSize);
+        spec.grains.push_back({.index = (piece * kSampleGrain + at) / kSectorSize,
+                               .data = {sector.begin(), sector.end()}});
+      }
+    }
+  }
+  SampleDisk::Extent extent;
+  extent.file = "/vm/disk-delta.vmdk";
+  extent.cowd = must(build_cowd_disk(file_system, disk.image, spec, text));
+  disk.extents.push_back(std::move(extent));
 }
 
 void build_split(MemoryFileSystem& file_system, SampleDisk& disk) {
@@ -115,6 +143,10 @@ std::string to_string(SampleKind kind) {
       return "Child";
     case SampleKind::kChildZeroedGrains:
       return "ChildZeroedGrains";
+    case SampleKind::kCowd:
+      return "Cowd";
+    case SampleKind::kCowdChild:
+      return "CowdChild";
   }
   return "";
 }
@@ -125,6 +157,8 @@ SampleDisk build_sample_disk(MemoryFileSystem& file_system, SampleKind kind) {
   disk.image = "/vm/disk.vmdk";
   if (kind == SampleKind::kSplit)
     build_split(file_system, disk);
+  else if (kind == SampleKind::kCowd || kind == SampleKind::kCowdChild)
+    build_of_cowd(file_system, disk);
   else
     build_single(file_system, disk);
   return disk;

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "support/esx_builder.h"
 #include "support/image_builder.h"
 #include "support/memory_file_system.h"
 #include "support/reference_disk.h"
@@ -20,24 +22,29 @@ enum class SampleKind {
   kSplit,             // two extents in files of their own
   kChild,             // over a parent with grains of another size
   kChildZeroedGrains,
+  kCowd,       // COWD with sectors for grains, and no second table yet
+  kCowdChild,  // a delta without a table, over a parent
 };
 
 inline constexpr SampleKind kAllSampleKinds[] = {
     SampleKind::kSparse,       SampleKind::kWithoutRedundant,
     SampleKind::kZeroedGrains, SampleKind::kSplit,
-    SampleKind::kChild,        SampleKind::kChildZeroedGrains};
+    SampleKind::kChild,        SampleKind::kChildZeroedGrains,
+    SampleKind::kCowd,         SampleKind::kCowdChild};
 
 std::string to_string(SampleKind kind);
 
 inline constexpr std::uint64_t kSampleGrain = 4 * kKiB;
 
 // The top image is /vm/disk.vmdk. Grains 1, 2 and 5 have data, the grain before the border as well,
-// the one behind it none, the last, which the end of the disk cuts, has some. All offsets in bytes.
+// the one behind it none, the last, which the end of the disk cuts, has some; COWD disks have less.
+// All offsets in bytes.
 struct SampleDisk {
   struct Extent {
     std::string file;
     std::uint64_t begin = 0;  // of the disk
     BuiltSparse built;
+    std::optional<BuiltCowd> cowd = std::nullopt;  // in place of `built`
   };
 
   SampleKind kind = SampleKind::kSparse;

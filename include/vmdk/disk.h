@@ -31,6 +31,9 @@ struct OpenOptions {
   bool force_children = false;
   // Write although a VMware lock folder (`NAME.lck`) is there.
   bool force_stale_lck = false;
+  // Write to a hosted sparse image although some of its grain tables are missing: they are added
+  // behind the data, where VMware's programs do not look for tables.
+  bool force_tables = false;
   // With kReadOnly: read an SESparse extent although its journal holds changes that its tables do
   // not have yet; they are not shown.
   bool force_journal = false;

@@ -154,7 +154,8 @@ Result<std::unique_ptr<Extent>> Image::open_hosted(OpenFile& file, const SparseH
   ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
                                                    {.size = size,
                                                     .writable = writable,
-                                                    .batch_grains = context.options.batch_grains},
+                                                    .batch_grains = context.options.batch_grains,
+                                                    .add_tables = context.options.force_tables},
                                                    context.cache));
   warn_of_mark(context, *extent);
   return std::unique_ptr<Extent>(std::move(extent));

@@ -211,12 +211,16 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
 
 Result<FileOffset> GrainAllocator::reserve_table(std::uint64_t bytes) {
   const std::lock_guard lock(mutex_);
-  const std::uint64_t length = align_up(bytes, alignment_);
-  if (next_ >= end_limit_ || length > end_limit_ - next_)
-    return full();
-  const FileOffset where(next_);
-  next_ += length;
-  used_end_ = std::max(used_end_, where.bytes() + bytes);
+  if (table_end_ - table_next_ < bytes) {
+    const std::uint64_t length = align_up(bytes, alignment_);
+    if (next_ >= end_limit_ || length > end_limit_ - next_)
+      return full();
+    table_next_ = next_;
+    table_end_ = next_ += length;
+  }
+  const FileOffset where(table_next_);
+  table_next_ += bytes;
+  used_end_ = std::max(used_end_, table_next_);
   return where;
 }
 

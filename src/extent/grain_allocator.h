@@ -57,7 +57,8 @@ class GrainAllocator {
   // the 32 bits of an entry are used up.
   Result<GrainSpace> reserve(std::uint64_t first, std::uint64_t count, bool partial);
 
-  // Space for a grain table, always fresh. It stays taken.
+  // Space for a grain table, always fresh. It stays taken. Where grains are aligned, tables share
+  // the space of a grain.
   Result<FileOffset> reserve_table(std::uint64_t bytes);
 
   // Takes back reserved space that was never written to (it stays what it was).
@@ -131,7 +132,9 @@ class GrainAllocator {
 
   mutable std::mutex mutex_;
   // All below guarded by mutex_. Ranges: first byte in the file → bytes, no two adjacent.
-  std::uint64_t next_;  // fresh space begins here
+  std::uint64_t next_;            // fresh space begins here
+  std::uint64_t table_next_ = 0;  // what is left of the space for tables
+  std::uint64_t table_end_ = 0;
   std::uint64_t used_end_;
   std::map<std::uint64_t, std::uint64_t> spare_;
   std::map<std::uint64_t, std::uint64_t> fresh_rest_;  // what ended windows left over

@@ -72,6 +72,31 @@ Status require_room(const File& file, std::uint64_t tables, const TableCache& ca
                      fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
 }
 
+// Tables that a hosted extent lacks can be added, but VMware's programs compute where tables are.
+Status prepare_missing(const File& file, const SparseExtent::Options& options,
+                       GrainDirectory& directory) {
+  const auto refuse = [&](const char* what) {
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: {}", file.name(), what));
+  };
+  if (!options.add_tables)
+    return refuse("some of its grain tables are missing")
+        .with_hint(
+            "-r mounts it read-only; --force=tables adds them where they are needed, in "
+            "places where QEMU finds them and VMware does not look");
+  if (!directory.has_redundant())
+    return {};
+  for (std::uint64_t i = 0; i < directory.table_count(); ++i) {
+    if (directory.redundant[i] == 0 && directory.primary[i] != 0)
+      return refuse("some of its grain tables have no redundant copy")
+          .with_hint("-r mounts it read-only");
+    // A commit that named the redundant copy was interrupted: both are made anew.
+    if (directory.primary[i] == 0)
+      directory.redundant[i] = 0;
+  }
+  return {};
+}
+
 template <class Header>
 Status judge_against_file(const File& file, const Header& header, std::uint64_t file_size) {
   Status valid = validate_against_file(header, file_size);
@@ -151,11 +176,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
   RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   if (options.writable && directory.has_missing_tables())
-    return Error::make(
-               ErrorCode::kUnsupported,
-               fmt::format("{}: not opened for writing: some of its grain tables are missing",
-                           file.name()))
-        .with_hint("-r mounts it read-only");
+    RETURN_IF_ERROR(prepare_missing(file.file(), options, directory));
   Kind kind;
   kind.facts = {.header_version = header.version,
                 .zeroed_grains = header.has_zeroed_grains(),

@@ -24,6 +24,8 @@ class SparseExtent : public Extent {
     std::uint64_t size = 0;  // bytes of the disk: the extent line, at most the header's capacity
     bool writable = false;
     std::uint32_t batch_grains = 512;
+    // Writable hosted extents: add the tables that are missing.
+    bool add_tables = false;
   };
 
   // Each judges the header against its file and reads the directory. A writable extent is scanned

@@ -17,7 +17,8 @@ MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write (the default)
-      --force=WHAT      override one refusal: children, journal, stale-lck
+      --force=WHAT      override one refusal: children, journal, stale-lck,
+                        tables
       --parent=FILE     use FILE as the next missing parent
       --cache=MODE      page cache: auto, writeback, writethrough, none
       --commit=SEC      write tables at least every SEC seconds  [5]
@@ -46,6 +47,7 @@ Access
                           journal    with --ro: read an SESparse snapshot whose
                                      journal was not played back
                           stale-lck  write although a VMware lock folder exists
+                          tables     write although grain tables are missing
       --allow-dir=DIR   files named inside an image may be beneath DIR
 
 Chain

@@ -81,6 +81,7 @@ vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   open.force_children = options.force_children;
   open.force_stale_lck = options.force_stale_lck;
   open.force_journal = options.force_journal;
+  open.force_tables = options.force_tables;
   open.ignore_cid = options.ignore_cid;
   open.allow_dirs = options.allow_dirs;
   open.parents = options.parents;

@@ -75,8 +75,10 @@ Status force(Options& options, std::string_view value) {
     options.force_stale_lck = true;
   else if (value == "journal")
     options.force_journal = true;
+  else if (value == "tables")
+    options.force_tables = true;
   else
-    return usage(fmt::format("\"{}\" is none of children, journal, stale-lck", value));
+    return usage(fmt::format("\"{}\" is none of children, journal, stale-lck, tables", value));
   return {};
 }
 

@@ -31,6 +31,7 @@ struct Options {
   bool force_children = false;
   bool force_stale_lck = false;
   bool force_journal = false;
+  bool force_tables = false;
   std::vector<std::filesystem::path> allow_dirs;
 
   std::vector<std::filesystem::path> parents;

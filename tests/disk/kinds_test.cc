@@ -102,5 +102,72 @@ TEST_F(KindsTest, APathOfThisSystemIsNotReducedToItsName) {
   EXPECT_THAT(open_readonly("/vm/e.vmdk"), IsError(ErrorCode::kNotFound));
 }
 
+class MissingTablesTest : public DiskFixture, public testing::WithParamInterface<bool> {};
+
+TEST_P(MissingTablesTest, AreAddedWhenForced) {
+  const bool redundant = GetParam();
+  SparseSpec spec;
+  spec.capacity = 10 * kMiB;
+  spec.grain_size = 4 * kKiB;
+  spec.zeroed_grains = true;
+  spec.missing_tables = {1, 3};
+  spec.grains = {{.index = 2, .data = filled(4 * kKiB, 'a')}};
+  spec.descriptor = child_of("base.vmdk");
+  if (!redundant)
+    spec.edit_header = [](SparseHeader& header) { header.flags &= ~sparse_flag::kRedundantTables; };
+  const BuiltSparse built = make("/vm/d.vmdk", spec);
+  make_sparse("/vm/base.vmdk", {}, std::string(64 * kKiB, 'p'), 10 * kMiB);
+  options_.force_tables = true;
+  {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+    ASSERT_OK(write(*disk, 3 * kMiB + 5, "in the second table"));
+    ASSERT_OK(write(*disk, 9 * kMiB, "in the last table"));
+    ASSERT_OK(disk->flush());
+    ASSERT_OK(write(*disk, 3 * kMiB + 8, "THE"));
+    ASSERT_OK(disk->discard(DiskOffset(7 * kMiB), 4 * kKiB));  // a table for an entry of 1
+    ASSERT_OK(disk->close());
+  }
+  options_.force_tables = false;
+  for (const std::uint64_t table : {1U, 3U}) {
+    EXPECT_NE(peek("/vm/d.vmdk", built.directory_entry_at(table)), 0U);
+    if (redundant) {
+      EXPECT_NE(peek("/vm/d.vmdk", built.directory_entry_at(table, true)), 0U);
+    }
+  }
+  {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+    EXPECT_EQ(read(*disk, 3 * kMiB + 5, 19), "in THE second table");
+    EXPECT_EQ(read(*disk, 9 * kMiB, 17), "in the last table");
+    EXPECT_EQ(read(*disk, 8 * kKiB, 2), "aa");
+    EXPECT_EQ(read(*disk, 0, 2), "pp");
+  }
+  const auto report = check_image(memory_, "/vm/d.vmdk", {});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->exit_code(), 0) << report->findings[0].text;
+  EXPECT_FALSE(marked("/vm/d.vmdk"));
+}
+
+TEST_P(MissingTablesTest, ATableInOneCopyIsNotAdded) {
+  SparseSpec spec;
+  spec.capacity = 64 * kMiB;
+  const BuiltSparse built = make("/vm/d.vmdk", spec);
+  const bool redundant = GetParam();
+  poke_entry("/vm/d.vmdk", built.directory_entry_at(1, redundant), 0);
+  options_.force_tables = true;
+  if (redundant) {
+    EXPECT_THAT(open("/vm/d.vmdk"), HasMessage("have no redundant copy"));
+    return;
+  }
+  // As an interrupted commit leaves it: both copies are made anew.
+  ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+  ASSERT_OK(write(*disk, 40 * kMiB, "x"));
+  ASSERT_OK(disk->close());
+  EXPECT_NE(peek("/vm/d.vmdk", built.directory_entry_at(1, true)),
+            built.table_at(1, true) / kSectorSize);
+  EXPECT_NE(peek("/vm/d.vmdk", built.directory_entry_at(1, false)), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Copies, MissingTablesTest, testing::Bool());
+
 }  // namespace
 }  // namespace vmdk::test

@@ -139,6 +139,7 @@ TEST_F(RefusalsTest, MissingTablesAndDamageAreReadOnly) {
   spec.missing_tables = {1};
   make("/vm/missing.vmdk", spec);
   expect_read_only("/vm/missing.vmdk", "some of its grain tables are missing");
+  expect_read_only("/vm/missing.vmdk", "--force=tables adds them");
   const auto built = make_sparse("/vm/bad.vmdk", {}, "data");
   poke_entry("/vm/bad.vmdk", built.entry_at(3), 5);
   expect_read_only("/vm/bad.vmdk", "its grain tables are damaged: grain 3");

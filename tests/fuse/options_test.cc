@@ -52,6 +52,8 @@ TEST(OptionsTest, LongAndShortNames) {
                                     "--share",
                                     "--force=children",
                                     "--force=stale-lck",
+                                    "--force=journal",
+                                    "--force=tables",
                                     "--replace-stale",
                                     "--pid-file=pid",
                                     "--log-file=log",
@@ -72,7 +74,8 @@ TEST(OptionsTest, LongAndShortNames) {
   EXPECT_EQ(options->search_dirs.size(), 1U);
   EXPECT_EQ(options->parents.size(), 1U);
   EXPECT_TRUE(options->ignore_cid && options->share && options->force_children &&
-              options->force_stale_lck && options->replace_stale && options->tune_bdi);
+              options->force_stale_lck && options->force_journal && options->force_tables &&
+              options->replace_stale && options->tune_bdi);
   EXPECT_EQ(options->pid_file, "pid");
   EXPECT_EQ(options->log_file, "log");
 }
@@ -116,10 +119,11 @@ TEST(OptionsTest, UnknownNamesAreRefusedWithTheNearest) {
 
 TEST(OptionsTest, ValuesOutOfRangeAreRefused) {
   for (const char* bad :
-       {"--batch=0", "--batch=513", "--batch=-1", "--batch=x", "--commit=-1", "--commit=1.5",
-        "--threads=0", "--mode=0777", "--mode=9", "--uid=-1", "--uid=4294967295",
-        "--table-cache=", "--table-cache=lots", "--cache=maybe", "--force=journals", "--force=journal",
-        "--log-level=loud", "--ready-fd=999999", "--parent=", "--log-file="})
+       {"--batch=0",          "--batch=513",       "--batch=-1",       "--batch=x",
+        "--commit=-1",        "--commit=1.5",      "--threads=0",      "--mode=0777",
+        "--mode=9",           "--uid=-1",          "--uid=4294967295", "--table-cache=",
+        "--table-cache=lots", "--cache=maybe",     "--force=journals", "--force=journal",
+        "--log-level=loud",   "--ready-fd=999999", "--parent=",        "--log-file="})
     EXPECT_FALSE(parse_mount({bad})) << bad;
   EXPECT_FALSE(parse_mount({"-o", "uid"}));
   EXPECT_FALSE(parse_mount({"-o", "ro=1"}));

@@ -16,6 +16,7 @@
 #include "io/posix_file_system.h"
 #include "mount/mount_test.h"
 #include "support/boundary_random.h"
+#include "support/esx_builder.h"
 #include "support/matchers.h"
 #include "support/reference_disk.h"
 
@@ -81,13 +82,15 @@ class KillTest : public MountTest {
     return point;
   }
 
+  // Mounts disk.vmdk, which shows zeros, writes, kills and looks, again and again.
+  void expect_nothing_lost();
+
   vmdk::PosixFileSystem file_system_;
   std::unique_ptr<vmdk::Disk> disk_;
   std::uint64_t syncs_ = 0;
 };
 
-TEST_F(KillTest, NothingSyncedIsLostAndNothingElseAppears) {
-  create();
+void KillTest::expect_nothing_lost() {
   BoundaryRandom random({.capacity = kDiskSize});
   ReferenceDisk known(kDiskSize);
   for (int round = 0; round < rounds(); ++round) {
@@ -114,6 +117,28 @@ TEST_F(KillTest, NothingSyncedIsLostAndNothingElseAppears) {
     disk_.reset();
   }
   EXPECT_GT(syncs_, 0U) << "no round lived long enough to prove anything";
+}
+
+TEST_F(KillTest, NothingSyncedIsLostAndNothingElseAppears) {
+  create();
+  expect_nothing_lost();
+}
+
+// A delta of ESX, which gets its tables while it is written.
+TEST_F(KillTest, NorInADelta) {
+  create("base.vmdk");
+  vmdk::test::DescriptorSpec descriptor;
+  {
+    vmdk::OpenOptions options;
+    options.access = vmdk::Access::kReadOnly;
+    ASSERT_OK_AND_ASSIGN(const auto base,
+                         vmdk::Disk::open(file_system_, path("base.vmdk"), options));
+    descriptor.parent_cid = base->info().layers[0].cid;
+  }
+  descriptor.parent_hint = "base.vmdk";
+  ASSERT_OK(vmdk::test::build_cowd_disk(file_system_, path("disk.vmdk"), {.capacity = kDiskSize},
+                                        descriptor));
+  expect_nothing_lost();
 }
 
 }  // namespace

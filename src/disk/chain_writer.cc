@@ -13,7 +13,8 @@ namespace {
 
 // Zeros written in one go.
 constexpr std::size_t kZeroPiece = kMiB;
-// Cleared in one go: the tables of 64 KiB grains for so much take 2 MiB of memory.
+// Cleared in one go: grains whose tables take 2 MiB of memory, and as much of kinds without any.
+constexpr std::uint64_t kClearGrains = std::uint64_t{1} << 18U;
 constexpr std::uint64_t kClearPiece = 16 * kGiB;
 
 std::span<const std::byte> zeros() noexcept {
@@ -143,7 +144,9 @@ Result<std::span<const std::byte>> ChainWriter::edge(Image::Part& part, ExtentOf
 std::uint64_t ChainWriter::first_piece(DiskOffset at, std::uint64_t length) const {
   const Image::Part& part = chain_.top().part_at(at);
   const std::uint64_t inside = part.offset_of(at).bytes();
-  const std::uint64_t piece_end = align_down(inside, kClearPiece) + kClearPiece;
+  const std::uint64_t grain = part.extent->grain_size();
+  const std::uint64_t most = grain != 0 ? grain * kClearGrains : kClearPiece;
+  const std::uint64_t piece_end = inside - inside % most + most;
   return std::min({length, part.extent->size() - inside, piece_end - inside});
 }
 

@@ -46,6 +46,7 @@ GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Pla
       entry_mask_(layout_.entries_per_table - 1),
       cache_(cache),
       placer_(std::move(placer)),
+      empty_(&empty_table()),
       slots_(layout_.directory.table_count()) {
   for (auto& slot : slots_)
     slot.store(generation_.load() | 1U, std::memory_order_relaxed);
@@ -56,7 +57,7 @@ GrainTables::~GrainTables() {
   cache_.dismiss(*this);
   for (auto& slot : slots_) {
     const std::uintptr_t value = slot.load();
-    if (is_table(value) && table_of(value) != &empty_table())
+    if (is_table(value) && table_of(value) != empty_)
       GrainTable::Delete()(table_of(value));
   }
 }
@@ -102,7 +103,7 @@ Result<GrainTable*> GrainTables::table(std::uint64_t index) {
       return table;
     }
     ASSIGN_OR_RETURN(GrainTable::Pointer fresh, read_table(index));
-    GrainTable* const installed = fresh != nullptr ? fresh.get() : &empty_table();
+    GrainTable* const installed = fresh != nullptr ? fresh.get() : empty_;
     if (!slot.compare_exchange_strong(value, slot_of(installed)))
       continue;  // another thread was faster, or the table has been here and gone meanwhile
     if (fresh.release() != nullptr)
@@ -114,10 +115,10 @@ Result<GrainTable*> GrainTables::table(std::uint64_t index) {
 Result<GrainTable*> GrainTables::table_for_writing(std::uint64_t index) {
   for (;;) {
     ASSIGN_OR_RETURN(GrainTable * found, table(index));
-    if (found != &empty_table())
+    if (found != empty_)
       return found;
     auto fresh = GrainTable::make(layout_.entries_per_table);
-    std::uintptr_t expected = slot_of(&empty_table());
+    std::uintptr_t expected = slot_of(empty_);
     if (slots_[index].compare_exchange_strong(expected, slot_of(fresh.get()))) {
       cache_.charge(*fresh);
       return fresh.release();
@@ -138,7 +139,7 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
     const Place place = place_of(grain);
     ASSIGN_OR_RETURN(GrainTable * found, table(place.table));
     const std::uint64_t in_table = left_in_table(place, end - grain);
-    if (found == &empty_table()) {
+    if (found == empty_) {
       if (run.count != 0 && run.state != GrainState::kNone)
         return run;
       run.state = GrainState::kNone;
@@ -166,7 +167,7 @@ Result<GrainRun> GrainTables::scan(std::uint64_t first, std::uint64_t max_count)
 Result<GrainEntry> GrainTables::entry(std::uint64_t grain) {
   const Place place = place_of(grain);
   ASSIGN_OR_RETURN(GrainTable * found, table(place.table));
-  if (found == &empty_table())
+  if (found == empty_)
     return GrainEntry::none();
   return found->entry(place.entry).load(std::memory_order_acquire).settled();
 }
@@ -284,7 +285,7 @@ void GrainTables::abandon(std::uint64_t first, std::uint64_t count) {
 Status GrainTables::wait_until_settled(std::uint64_t grain) {
   const Place place = place_of(grain);
   ASSIGN_OR_RETURN(GrainTable * table, this->table(place.table));
-  if (table == &empty_table())
+  if (table == empty_)
     return {};
   std::unique_lock lock(table->mutex);
   // An evicted table has no claims, so its entries are settled too.
@@ -297,7 +298,7 @@ Status GrainTables::clear_in_table(std::uint64_t index, std::uint32_t begin, std
   std::uint32_t entry = begin;
   while (entry < end) {
     ASSIGN_OR_RETURN(GrainTable * found, table(index));
-    if (found == &empty_table() && target == GrainEntry::none())
+    if (found == empty_ && target == GrainEntry::none())
       return {};
     ASSIGN_OR_RETURN(found, table_for_writing(index));
     std::unique_lock lock(found->mutex);
@@ -339,7 +340,7 @@ Status GrainTables::clear(std::uint64_t first, std::uint64_t count, GrainEntry t
 }
 
 void GrainTables::note_empty(std::uint64_t table) {
-  slots_[table].store(slot_of(&empty_table()));
+  slots_[table].store(slot_of(empty_));
 }
 
 void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
@@ -489,7 +490,7 @@ void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
 
 bool GrainTables::is_in_memory(std::uint64_t index) const noexcept {
   const std::uintptr_t value = slots_[index].load(std::memory_order_relaxed);
-  return is_table(value) && table_of(value) != &empty_table();
+  return is_table(value) && table_of(value) != empty_;
 }
 
 bool GrainTables::try_evict(std::uint64_t index) {

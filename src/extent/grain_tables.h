@@ -170,6 +170,7 @@ class GrainTables {
   const std::uint64_t entry_mask_;
   TableCache& cache_;
   const Placer placer_;
+  GrainTable* const empty_;  // the same for all
   std::vector<Slot> slots_;
   std::atomic<std::uintptr_t> generation_{1};
 

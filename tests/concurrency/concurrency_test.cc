@@ -16,6 +16,7 @@
 #include <vmdk/disk.h>
 
 #include "concurrency/storm.h"
+#include "support/esx_builder.h"
 #include "support/image_builder.h"
 #include "support/intercepting_file_system.h"
 #include "support/matchers.h"
@@ -240,6 +241,18 @@ TEST_F(ConcurrencyTest, StormOverManyExtents) {
   std::vector<std::uint64_t> versions;
   const StormPlan plan{
       .kept = 24 * kMiB, .hot = 64 * kKiB, .operations = 8000 / kSlowness, .seed = 5};
+  EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
+  ASSERT_NO_FATAL_FAILURE(close_and_check());
+  expect_versions(versions, 0);
+}
+
+// A delta without a table, which gets them, over and over, while tables come and go.
+TEST_F(ConcurrencyTest, StormOnADeltaThatGetsItsTables) {
+  ASSERT_OK(build_cowd_disk(files_, kImage, {.capacity = 128 * kMiB}));
+  ASSERT_NO_FATAL_FAILURE(open(options_with(0, std::chrono::milliseconds(1))));
+  std::vector<std::uint64_t> versions;
+  const StormPlan plan{
+      .kept = 64 * kMiB, .hot = 64 * kKiB, .operations = 8000 / kSlowness, .seed = 6};
   EXPECT_EQ(storm(*disk_, plan, versions), std::nullopt);
   ASSERT_NO_FATAL_FAILURE(close_and_check());
   expect_versions(versions, 0);

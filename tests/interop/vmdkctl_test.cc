@@ -24,6 +24,7 @@
 
 #include "io/posix_file_system.h"
 #include "support/command.h"
+#include "support/esx_builder.h"
 #include "support/file_helpers.h"
 #include "support/matchers.h"
 #include "support/stream_builder.h"
@@ -550,6 +551,37 @@ TEST_F(VmdkctlTest, CompressedImagesAreDescribedMappedAndChecked) {
   const CommandResult damaged = vmdkctl("check s.vmdk");
   EXPECT_EQ(damaged.status, 2);
   EXPECT_THAT(damaged.out, HasSubstr("grain 17 (compressed, at sector"));
+}
+
+TEST_F(VmdkctlTest, SnapshotsOfEsxAreDescribedMappedAndChecked) {
+  PosixFileSystem file_system;
+  const std::vector<std::byte> sector(512, std::byte{'c'});
+  ASSERT_OK(build_cowd_disk(file_system, path("cowd.vmdk"),
+                            {.capacity = 4 * kMiB, .grains = {{.index = 8, .data = sector}}}));
+  const json cowd = json_of("info --json cowd.vmdk");
+  EXPECT_EQ(cowd["format"]["createType"], "vmfsSparse");
+  EXPECT_EQ(cowd["format"]["grainBytes"], 512);
+  EXPECT_EQ(cowd["layers"][0]["extents"][0]["type"], "VMFSSPARSE");
+  EXPECT_EQ(json_of("map --json cowd.vmdk")["runs"].size(), 3U);
+  EXPECT_EQ(vmdkctl("check cowd.vmdk").status, 0);
+  poke("cowd-delta.vmdk", kCowdFreeSectorAt, std::string("\x05\0\0\0", 4));
+  const CommandResult check = vmdkctl("check cowd.vmdk");
+  EXPECT_EQ(check.status, 3);
+  EXPECT_THAT(check.out, HasSubstr("its free sector 5 lies before the end of its grains"));
+  EXPECT_EQ(vmdkctl("check --repair cowd.vmdk").status, 0);
+  EXPECT_EQ(vmdkctl("check cowd.vmdk").status, 0);
+
+  ASSERT_OK(build_sesparse_disk(
+      file_system, path("se.vmdk"),
+      {.capacity = 20 * kMiB, .grains = {{.index = 8, .data = sector}}, .replay_journal = 1}));
+  for (const std::string verb : {"info", "map"}) {
+    const CommandResult refused = vmdkctl(verb + " se.vmdk");
+    EXPECT_EQ(refused.status, 2) << refused.to_text();
+    EXPECT_THAT(refused.err, HasSubstr("--force=journal"));
+    EXPECT_EQ(vmdkctl(verb + " --force=journal se.vmdk").status, 0);
+    EXPECT_EQ(vmdkctl(verb + " --force=jour se.vmdk").status, 1);
+  }
+  EXPECT_EQ(vmdkctl("check se.vmdk").status, 3);
 }
 
 TEST_F(VmdkctlTest, CheckKnowsOnlyTheRepairsThatExist) {

@@ -21,7 +21,7 @@ using vmdk::test::EsxGrain;
 constexpr std::uint64_t kMostMemory = 100 * vmdk::kMiB;
 constexpr std::uint64_t kCapacity = 2048 * vmdk::kGiB - vmdk::kSectorSize;
 constexpr std::uint64_t kTables = 8000;  // several times what is kept
-constexpr int kReads = 25000;
+constexpr std::uint64_t kReads = 25000;
 
 class MemoryTest : public MountTest {
  protected:
@@ -44,10 +44,10 @@ class MemoryTest : public MountTest {
     posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
     std::mt19937_64 random(5);
     std::vector<unsigned char> bytes(512);
-    for (int i = 0; i < kReads && !HasFailure(); ++i) {
+    for (std::uint64_t i = 0; i < kReads && !HasFailure(); ++i) {
       // Each table once, then any place.
-      const bool known = i < static_cast<int>(kTables) || random() % 2 == 0;
-      const std::size_t number = i < static_cast<int>(kTables) ? i : random() % kTables;
+      const bool known = i < kTables || random() % 2 == 0;
+      const std::size_t number = i < kTables ? i : random() % kTables;
       const std::uint64_t at = known ? begins_[number] : random() % (kCapacity / 512) * 512;
       ASSERT_EQ(pread(file, bytes.data(), bytes.size(), static_cast<off_t>(at)), 512) << at;
       if (known) {

@@ -27,12 +27,22 @@ Error stream_is_read_only(const File& file) {
       .with_hint("-r mounts it read-only");
 }
 
-void warn_of_mark(const OpenContext& context, const SparseExtent& extent) {
-  if (extent.facts().unclean)
-    context.options.log(
-        LogLevel::kWarning,
-        fmt::format("{}: was not closed cleanly; its tables were {}", extent.file()->name(),
-                    extent.writable() ? "checked and are sound" : "not checked"));
+// An extent of uncompressed grains that can be written.
+template <class Header>
+Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header,
+                                            std::uint64_t size, bool writable,
+                                            const OpenContext& context) {
+  const SparseExtent::Options options{.size = size,
+                                      .writable = writable,
+                                      .batch_grains = context.options.batch_grains,
+                                      .add_tables = context.options.force_tables};
+  ASSIGN_OR_RETURN(std::unique_ptr<Extent> extent,
+                   SparseExtent::open(file, header, options, context.cache));
+  if (extent->facts().unclean)
+    context.options.log(LogLevel::kWarning,
+                        fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
+                                    writable ? "checked and are sound" : "not checked"));
+  return extent;
 }
 
 }  // namespace
@@ -137,7 +147,7 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
   if (const auto* hosted = std::get_if<SparseHeader>(&header))
     return open_hosted(file, *hosted, size, writable, context);
   if (const auto* cowd = std::get_if<CowdHeader>(&header))
-    return open_cowd(file, *cowd, size, writable, context);
+    return open_grains(file, *cowd, size, writable, context);
   return open_sesparse(file, std::get<SeSparseHeader>(header), size, writable, context);
 }
 
@@ -151,26 +161,7 @@ Result<std::unique_ptr<Extent>> Image::open_hosted(OpenFile& file, const SparseH
                        fmt::format("{}: not opened for writing: header version {} is read-only",
                                    file.name(), header.version))
         .with_hint("-r mounts it read-only");
-  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
-                                                   {.size = size,
-                                                    .writable = writable,
-                                                    .batch_grains = context.options.batch_grains,
-                                                    .add_tables = context.options.force_tables},
-                                                   context.cache));
-  warn_of_mark(context, *extent);
-  return std::unique_ptr<Extent>(std::move(extent));
-}
-
-Result<std::unique_ptr<Extent>> Image::open_cowd(OpenFile& file, const CowdHeader& header,
-                                                 std::uint64_t size, bool writable,
-                                                 const OpenContext& context) {
-  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
-                                                   {.size = size,
-                                                    .writable = writable,
-                                                    .batch_grains = context.options.batch_grains},
-                                                   context.cache));
-  warn_of_mark(context, *extent);
-  return std::unique_ptr<Extent>(std::move(extent));
+  return open_grains(file, header, size, writable, context);
 }
 
 Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSparseHeader& header,

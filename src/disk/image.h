@@ -102,9 +102,6 @@ class Image {
   static Result<std::unique_ptr<Extent>> open_hosted(OpenFile& file, const SparseHeader& header,
                                                      std::uint64_t size, bool writable,
                                                      const OpenContext& context);
-  static Result<std::unique_ptr<Extent>> open_cowd(OpenFile& file, const CowdHeader& header,
-                                                   std::uint64_t size, bool writable,
-                                                   const OpenContext& context);
   static Result<std::unique_ptr<Extent>> open_sesparse(OpenFile& file, const SeSparseHeader& header,
                                                        std::uint64_t size, bool writable,
                                                        const OpenContext& context);

@@ -38,6 +38,7 @@ constexpr std::uint64_t kVersion21 = 0x0000000200000001;
 constexpr std::uint64_t kSmallestGrain = 8;    // sectors
 constexpr std::uint64_t kLargestGrain = 2048;  // sectors
 constexpr std::size_t kRegionCount = 8;
+constexpr std::uint64_t kMaxDirectoryBytes = 64 * kMiB;
 // In bytes a place must fit a signed 64-bit number, which is what system calls take.
 constexpr std::uint64_t kSectorLimit = std::uint64_t{1} << 54U;
 
@@ -151,6 +152,10 @@ Result<SeSparseHeader> decode_sesparse_header(
 // The other regions may be longer than the file is so far: each table and grain in use is judged by
 // itself.
 Status validate_against_file(const SeSparseHeader& header, std::uint64_t file_size) {
+  if (const auto bytes = header.table_count() * kSeSparseEntrySize; bytes > kMaxDirectoryBytes)
+    return refuse(ErrorCode::kUnsupported, "capacity", header.capacity.count(),
+                  fmt::format("needs a grain directory of {} bytes, the limit is {}", bytes,
+                              kMaxDirectoryBytes));
   for (const auto& [name, region] : {NamedRegion{"volatileHeader", header.volatile_header},
                                      NamedRegion{"grainDirectory", header.directory}})
     if (region.end() > file_size)

@@ -52,7 +52,8 @@ struct SeSparseHeader {
 Result<SeSparseHeader> decode_sesparse_header(
     std::span<const std::byte, kSeSparseHeaderSize> bytes);
 
-// kCorrupt when the volatile header or the directory does not lie in a file of that length (bytes).
+// kCorrupt when the volatile header or the directory does not lie in a file of that length (bytes);
+// kUnsupported when the directory is larger than what we keep in memory.
 Status validate_against_file(const SeSparseHeader& header, std::uint64_t file_size);
 
 // The volatile header. Returns whether the journal holds changes that the tables do not have yet.

@@ -210,6 +210,25 @@ TEST_F(SeSparseTest, HeadersThatCannotBeRight) {
   }
 }
 
+// A file of very many bytes costs its maker nothing.
+TEST_F(SeSparseTest, MemoryIsNotSizedByTheHeader) {
+  SeSparseSpec spec = some_grains();
+  spec.edit_header = [](std::span<std::byte> bytes) {
+    store_le64(bytes, 16, std::uint64_t{1} << 50U);
+    store_le64(bytes, 128, std::uint64_t{1} << 20U);
+    store_le64(bytes, 136, std::uint64_t{1} << 30U);
+    for (const std::size_t region : {144U, 160U, 176U, 192U})
+      store_le64(bytes, region + 8, 0);
+  };
+  make_sesparse(spec);
+  {
+    ASSERT_OK_AND_ASSIGN(auto file, memory_.open("/vm/d-sesparse.vmdk", Access::kReadWrite));
+    ASSERT_OK(file->resize(std::uint64_t{1} << 42U));
+  }
+  EXPECT_THAT(open_readonly("/vm/d.vmdk"), HasMessage("needs a grain directory of"));
+  EXPECT_THAT(check_image(memory_, "/vm/d.vmdk", {}), IsError(ErrorCode::kUnsupported));
+}
+
 TEST_F(SeSparseTest, VolatileHeadersThatCannotBeRight) {
   for (const auto& [at, message] : {std::pair{0, "volatile magic 0x5: not 0xcafecafe"},
                                     std::pair{40, "bytes behind byte 32 are in use"}}) {

@@ -16,7 +16,7 @@ constexpr std::uint64_t kMaxKnownTables = std::uint64_t{4} << 20U;
 // Fewer would make a disk whose working set is a handful of tables read them over and over.
 constexpr std::uint64_t kLeastTables = 16;
 // Of the budget, when tables are large.
-constexpr std::uint64_t kShareOfLargeTables = 4;
+constexpr std::uint64_t kShareOfLargeTables = 5;
 
 std::uint64_t at_least(std::uint64_t budget, std::uint32_t entries_per_table) noexcept {
   return std::max<std::uint64_t>(budget, kLeastTables * GrainTable::memory(entries_per_table));

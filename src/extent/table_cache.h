@@ -31,7 +31,7 @@ class TableCache {
 
   // A set of tables takes part, and its directory counts, from enrol() to dismiss(). Tables of more
   // entries than the common 512 are those of small grains: no budget holds a large disk's, so the
-  // cache then does with a quarter of it.
+  // cache then does with a fifth of it.
   void enrol(GrainTables& tables);
   void dismiss(GrainTables& tables);
 

@@ -1,10 +1,8 @@
 // What a faulty engine does to a COWD delta is seen by the rules and by the crash states.
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -12,7 +10,6 @@
 #include "crash/oracle.h"
 #include "crash/workload.h"
 #include "crash/write_rules.h"
-#include "support/file_helpers.h"
 #include "support/sample_disk.h"
 
 namespace vmdk::test {
@@ -22,7 +19,6 @@ using Parts = std::span<const iovec>;
 
 constexpr std::uint64_t kDirectory = 2048;
 constexpr std::uint64_t kDirectoryEnd = 2048 + 512;
-constexpr std::size_t kTableBytes = 16 * kKiB;
 
 bool is_delta(const File& file) {
   return file.name().find("-delta.vmdk") != std::string::npos;
@@ -30,13 +26,6 @@ bool is_delta(const File& file) {
 
 bool is_name(FileOffset at) {
   return at.bytes() >= kDirectory && at.bytes() < kDirectoryEnd;
-}
-
-std::size_t size_of(Parts parts) {
-  std::size_t size = 0;
-  for (const iovec& part : parts)
-    size += part.iov_len;
-  return size;
 }
 
 // What was written to the delta since its last sync.
@@ -63,29 +52,6 @@ Meddling without_barrier(bool first) {
                 const bool drop = first ? was.data && !was.names : was.names;
                 return drop ? Status{} : file.sync();
               }};
-}
-
-// The directory names a table before the table is written.
-Meddling name_first() {
-  auto held = std::make_shared<std::vector<std::pair<FileOffset, std::vector<std::byte>>>>();
-  return {.write = [=](File& file, FileOffset at, Parts parts) -> Status {
-    if (!is_delta(file))
-      return file.write(at, parts);
-    if (size_of(parts) == kTableBytes) {
-      std::vector<std::byte> bytes;
-      for (const iovec& part : parts) {
-        const auto* const begin = static_cast<const std::byte*>(part.iov_base);
-        bytes.insert(bytes.end(), begin, begin + part.iov_len);
-      }
-      held->emplace_back(at, std::move(bytes));
-      return {};
-    }
-    RETURN_IF_ERROR(file.write(at, parts));
-    if (is_name(at))
-      for (const auto& [where, bytes] : std::exchange(*held, {}))
-        RETURN_IF_ERROR(write_bytes(file, where.bytes(), bytes));
-    return {};
-  }};
 }
 
 Meddling no_free_sector() {
@@ -115,7 +81,6 @@ const CowdFault kFaults[] = {
     {"Nothing", [] { return Meddling(); }, false, false},
     {"NoFirstBarrier", [] { return without_barrier(true); }, true, true},
     {"NoSecondBarrier", [] { return without_barrier(false); }, true, true},
-    {"NameFirst", name_first, true, true},
     {"NoFreeSector", no_free_sector, false, true},
     {"NoName", no_name, true, false},
 };

@@ -62,22 +62,44 @@ class Checker {
     ParentLocator locator(file_system_, policy_, open_options_);
     const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
     ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
-    ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
+    auto found = read_image_text(*file);
+    if (!found)
+      return without_text(image, std::move(found).error());
+    ImageText& text = *found;
     if (repairs() && !open_options_.force_stale_lck)
       RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real_path(image), text.descriptor));
     ASSIGN_OR_RETURN(OpenFile * top, files_.adopt(std::move(file), access));
     RETURN_IF_ERROR(check_link(image, *top, text, access));
     if (repairs())
       RETURN_IF_ERROR(repair(image, *top, text));
+    const CheckedLayer own = report_.layers.front();
+    report_.allocated_grains = own.allocated_grains;
+    report_.total_grains = own.total_grains;
+    report_.unused_bytes = own.unused_bytes;
     if (options_.chain)
       RETURN_IF_ERROR(check_parents(image, std::move(text), locator));
     return std::move(report_);
   }
 
  private:
+  CheckedLayer& layer() noexcept { return report_.layers.back(); }
+
   bool repairs() const noexcept { return options_.repair || options_.repair_tables; }
 
+  // A damaged header is the same finding in the image's own file as in another.
+  Result<CheckReport> without_text(const fs::path& image, Error error) {
+    if (error.code() != ErrorCode::kCorrupt)
+      return error;
+    add(Severity::kDamage, image.native(), error.message());
+    if (repairs())
+      note_repair("nothing was changed: the image is damaged");
+    return std::move(report_);
+  }
+
   void add(Severity severity, const std::string& file, std::string text) {
+    // The finding names the file already.
+    if (const std::string prefix = file + ": "; text.starts_with(prefix))
+      text.erase(0, prefix.size());
     if (severity == Severity::kDamage)
       ++report_.damage_count;
     if (severity == Severity::kLeak)
@@ -113,6 +135,7 @@ class Checker {
 
   Status check_link(const fs::path& path, OpenFile& top, const ImageText& text, Access access) {
     sparse_.clear();
+    report_.layers.emplace_back().file = path.native();
     RETURN_IF_ERROR(judge(path, text.descriptor));
     std::vector<FileRange> ranges;
     for (const ExtentLine& line : text.descriptor.extents()) {
@@ -219,8 +242,8 @@ class Checker {
     for (const std::string& finding : scan.findings)
       add(Severity::kDamage, file.name(), finding);
     report_.damage_count += scan.damaged - scan.findings.size();
-    report_.allocated_grains += scan.data_grains;
-    report_.total_grains += ceil_div(bytes, header.grain_bytes());
+    layer().allocated_grains += scan.data_grains;
+    layer().total_grains += ceil_div(bytes, header.grain_bytes());
     return {};
   }
 
@@ -239,10 +262,9 @@ class Checker {
     if (sparse.header.unclean && scan.unused_bytes != 0)
       add(Severity::kLeak, name,
           fmt::format("{} bytes are used by no grain: leaked", scan.unused_bytes));
-    report_.unused_bytes += scan.unused_bytes;
-    report_.allocated_grains += scan.data_grains;
-    report_.total_grains +=
-        (sparse.bytes + sparse.header.grain_bytes() - 1) / sparse.header.grain_bytes();
+    layer().unused_bytes += scan.unused_bytes;
+    layer().allocated_grains += scan.data_grains;
+    layer().total_grains += ceil_div(sparse.bytes, sparse.header.grain_bytes());
   }
 
   void report_copies(const SparseFile& sparse) {

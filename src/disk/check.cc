@@ -152,9 +152,8 @@ class Checker {
               fmt::format("line {}: {}", line.line_number, named.error().message()));
           continue;
         }
-        if ((*named)->id() == top.file().id()) {
-          add(Severity::kDamage, path.native(),
-              fmt::format("line {} names the descriptor itself as an extent", line.line_number));
+        if (const auto other = require_other_file(path, line, top.file(), **named); !other) {
+          add(Severity::kDamage, path.native(), other.error().message());
           continue;
         }
         ASSIGN_OR_RETURN(extent, files_.adopt(std::move(*named), access));
@@ -332,7 +331,7 @@ class Checker {
   Result<bool> equalise(SparseFile& sparse) {
     const bool interrupted = sparse.header.unclean && sparse.scan.redundant_damaged == 0;
     if (can_equalise(sparse) && (interrupted || options_.repair_tables)) {
-      RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.primary, sparse.directory.redundant));
+      RETURN_IF_ERROR(copy_tables(sparse, sparse.directory));
       note_repair(fmt::format("{}: {} redundant grain tables were made equal to the primary ones",
                               sparse.file->name(), sparse.scan.unequal_tables.size()));
       return true;
@@ -352,25 +351,16 @@ class Checker {
                       sparse.file->name()));
       return false;
     }
-    RETURN_IF_ERROR(copy_tables(sparse, sparse.directory.redundant, sparse.directory.primary));
+    RETURN_IF_ERROR(copy_tables(sparse, swapped));
     note_repair(fmt::format("{}: {} primary grain tables were made equal to the redundant ones",
                             sparse.file->name(), sparse.scan.unequal_tables.size()));
     sparse.scan = std::move(other);
     return true;
   }
 
-  Status copy_tables(const SparseFile& sparse, const std::vector<std::uint32_t>& from,
-                     const std::vector<std::uint32_t>& to) {
-    std::array<std::byte, kGrainTableSize> table;
-    for (const std::uint64_t index : sparse.scan.unequal_tables) {
-      ASSIGN_OR_RETURN(const std::size_t got,
-                       sparse.file->file().read(FileOffset(from[index] * kSectorSize), table));
-      if (got != table.size())
-        return Error::make(ErrorCode::kIo, fmt::format("{}: grain table {} is cut off",
-                                                       sparse.file->name(), index));
-      const iovec part = part_of(table);
-      RETURN_IF_ERROR(sparse.file->write(FileOffset(to[index] * kSectorSize), {&part, 1}));
-    }
+  static Status copy_tables(const SparseFile& sparse, const GrainDirectory& directory) {
+    for (const std::uint64_t index : sparse.scan.unequal_tables)
+      RETURN_IF_ERROR(copy_primary_table(*sparse.file, directory, index));
     return sparse.file->sync();
   }
 

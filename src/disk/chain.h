@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,12 @@ class Chain {
   static Result<std::unique_ptr<Chain>> open(FileSystem& file_system,
                                              const std::filesystem::path& image,
                                              const OpenContext& context);
+  // As far as the chain can be followed. Only the image itself must be there: what ends the chain
+  // before its base goes to `broken`.
+  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system,
+                                                           const std::filesystem::path& image,
+                                                           const OpenContext& context,
+                                                           std::optional<Error>& broken);
 
   Image& top() const noexcept { return *images_.front(); }
 
@@ -41,6 +48,9 @@ class Chain {
   Result<MapRun> map(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
 
  private:
+  Status open_links(FileSystem& file_system, const std::filesystem::path& image,
+                    const OpenContext& context);
+
   struct Piece;
   static void add_piece(const Piece& piece, std::vector<Piece>& pieces);
   Status collect(std::size_t level, DiskOffset at, std::span<std::byte> into,

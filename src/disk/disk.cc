@@ -64,18 +64,40 @@ class Disk::Impl {
 
   Status open(FileSystem& file_system, const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
-    policy_.allow(folder_of(image));
-    for (const auto& parent : options_.parents)
-      policy_.allow(folder_of(parent));
-    for (const auto& folder : options_.search_dirs)
-      policy_.allow(folder);
-    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image,
-                                         {options_, policy_, files_, cache_, inflated_, helpers_}));
+    allow_named(image);
+    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image, context()));
     if (writable())
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
     return {};
   }
+
+  Result<DiskInfo> look(FileSystem& file_system, const std::filesystem::path& image) {
+    allow_named(image);
+    std::optional<Error> broken;
+    ASSIGN_OR_RETURN(chain_, Chain::open_what_is_there(file_system, image, context(), broken));
+    DiskInfo found = info();
+    found.broken = std::move(broken);
+    return found;
+  }
+
+  DiskInfo info() const {
+    DiskInfo info;
+    for (const auto& image : chain_->images())
+      info.layers.push_back(image->info());
+    return info;
+  }
+
+  // The folders of what the user named.
+  void allow_named(const std::filesystem::path& image) {
+    policy_.allow(folder_of(image));
+    for (const auto& parent : options_.parents)
+      policy_.allow(folder_of(parent));
+    for (const auto& folder : options_.search_dirs)
+      policy_.allow(folder);
+  }
+
+  OpenContext context() { return {options_, policy_, files_, cache_, inflated_, helpers_}; }
 
   bool writable() const noexcept { return options_.access == Access::kReadWrite; }
 
@@ -168,6 +190,12 @@ Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
   return std::unique_ptr<Disk>(new Disk(std::move(impl)));
 }
 
+Result<DiskInfo> Disk::look(FileSystem& file_system, const std::filesystem::path& image,
+                            OpenOptions options) {
+  options.access = Access::kReadOnly;
+  return Impl(file_system, std::move(options)).look(file_system, image);
+}
+
 std::uint64_t Disk::capacity() const noexcept {
   return impl_->capacity();
 }
@@ -197,10 +225,7 @@ std::uint32_t Disk::permissions() const noexcept {
 }
 
 DiskInfo Disk::info() const {
-  DiskInfo info;
-  for (const auto& image : impl_->chain_->images())
-    info.layers.push_back(image->info());
-  return info;
+  return impl_->info();
 }
 
 Result<std::size_t> Disk::read(DiskOffset at, std::span<std::byte> into) {

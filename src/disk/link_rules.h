@@ -20,6 +20,10 @@ bool has_grains(ExtentType type) noexcept;
 // descriptor contradicts itself.
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access);
 
+// kCorrupt when the extent that `line` of the descriptor at `path` names is the descriptor itself.
+Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,
+                          const File& descriptor, const File& extent);
+
 // The bytes of a file that an extent line stands for; a sparse extent takes the whole file.
 struct FileRange {
   const OpenFile* file = nullptr;

@@ -8,6 +8,7 @@
 #include <vmdk/result.h>
 #include <vmdk/units.h>
 
+#include "extent/open_file.h"
 #include "format/cowd_header.h"
 #include "format/sesparse_header.h"
 #include "format/sparse_header.h"
@@ -54,5 +55,8 @@ Result<GrainDirectory> read_grain_directory(const File& file, const CowdHeader& 
                                             std::uint64_t file_size);
 Result<GrainDirectory> read_grain_directory(const File& file, const SeSparseHeader& header,
                                             std::uint64_t file_size);
+
+// Writes the primary copy of a hosted table over the redundant one. Requires: both exist.
+Status copy_primary_table(OpenFile& file, const GrainDirectory& directory, std::uint64_t index);
 
 }  // namespace vmdk

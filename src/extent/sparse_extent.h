@@ -95,7 +95,6 @@ class SparseExtent : public Extent {
   Status raise_free_sector(std::uint64_t end);
   Status set_free_sector(std::uint64_t end);
   Status cut_end();
-  Status heal_table(std::uint64_t table);
   Status grow_to(std::uint64_t end);
 
   OpenFile& file_;

@@ -68,6 +68,18 @@ Status keep_path(Options& options, std::string_view value) {
   return {};
 }
 
+Status read_only(Options& options, std::string_view) {
+  options.read_only = true;
+  options.insist_on_writing = false;
+  return {};
+}
+
+Status read_write(Options& options, std::string_view) {
+  options.read_only = false;
+  options.insist_on_writing = true;
+  return {};
+}
+
 Status force(Options& options, std::string_view value) {
   if (value == "children")
     options.force_children = true;
@@ -158,8 +170,8 @@ Status debug(Options& options, std::string_view) {
 using O = Options;
 
 constexpr std::array kRules = {
-    Rule{"ro", 'r', false, true, assign<&O::read_only, true>},
-    Rule{"rw", 'w', false, true, assign<&O::read_only, false>},
+    Rule{"ro", 'r', false, true, read_only},
+    Rule{"rw", 'w', false, true, read_write},
     Rule{"share", 0, false, true, assign<&O::share, true>},
     Rule{"force", 0, true, true, force},
     Rule{"allow-dir", 0, true, true, append<&O::allow_dirs>},
@@ -225,6 +237,11 @@ Status apply_list_item(Options& options, const std::string& item) {
     if (!value)
       return std::move(value).error().with_context("max_read");
     options.max_read = *value;
+  }
+  // mount(8) passes it whether or not somebody asked for it, so it insists on nothing.
+  if (item == "rw") {
+    options.read_only = false;
+    return {};
   }
   if (item == "remount")
     return usage("a mount cannot be changed: unmount it and mount it again");
@@ -309,8 +326,11 @@ Status check_together(const Options& options) {
   }
   switch (options.action) {
     case Action::kMount:
-      if (count != 2)
+      if (count < 2)
         return usage("IMAGE and MOUNTPOINT are needed (see --help)");
+      if (count > 2)
+        return usage(fmt::format("\"{}\" is one word too many: IMAGE and MOUNTPOINT are two",
+                                 options.arguments[2]));
       break;
     case Action::kUnmount:
       if (count == 0)
@@ -318,7 +338,7 @@ Status check_together(const Options& options) {
       return {};
     case Action::kList:
       if (count != 0)
-        return usage("--list takes no argument");
+        return usage(fmt::format("\"{}\": --list takes no argument", options.arguments[0]));
       return {};
     default:
       return {};

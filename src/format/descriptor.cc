@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
 #include "format/ascii.h"
+#include "format/encoding.h"
 #include "format/extent_line.h"
 
 namespace vmdk {
@@ -158,7 +160,8 @@ Status Descriptor::parse_line(std::string_view line, std::size_t begin, std::siz
   assignment.line_number = number;
   if (tells_encryption(assignment.key)) {
     return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("line {}: {}: the disk is encrypted", number, key));
+                       fmt::format("line {}: {}: the disk is encrypted", number, key))
+        .with_hint(kEncryptedHint);
   }
   ASSIGN_OR_RETURN(const auto value, unquoted(ascii::trim(content.substr(equals + 1)),
                                               assignment.key.starts_with("ddb."), number));
@@ -194,6 +197,10 @@ const Descriptor::Assignment* Descriptor::find(std::string_view key) const noexc
 std::optional<std::string> Descriptor::value(std::string_view key) const {
   const auto* assignment = find(key);
   return assignment != nullptr ? std::optional(assignment->value) : std::nullopt;
+}
+
+std::string Descriptor::in_utf8(const std::string& name) const {
+  return to_utf8(name, value("encoding").value_or("")).value_or(name);
 }
 
 // Takes the known keys over and demands the ones no image can do without.

@@ -74,6 +74,10 @@ class Descriptor {
   // The first value of any key (`ddb.adapterType`), unquoted; keys are compared without case.
   std::optional<std::string> value(std::string_view key) const;
 
+  // A name of this descriptor in UTF-8, by its `encoding` key; unchanged where there is nothing to
+  // convert or it cannot be done.
+  std::string in_utf8(const std::string& name) const;
+
   // Sets the content id in place, in the printed width it has (a width below 8 keeps only that many
   // low digits, with the last bit turned where they would be the old ones), and the long content
   // id, if there is one, to 24 digits of `random` with the new CID behind them. The length of the

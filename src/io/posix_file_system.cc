@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -73,6 +74,16 @@ Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name
   return PosixFile::adopt(std::move(fd), std::move(name));
 }
 
+// Where the file system makes no files without a name: one that nobody can have foreseen, for a
+// moment. Without a descriptor, errno says why.
+UniqueFd create_and_unlink(const fs::path& folder) {
+  std::string name = (folder / "vmdk-XXXXXX").native();
+  UniqueFd fd(retry_on_eintr([&] { return ::mkostemp(name.data(), O_CLOEXEC); }));
+  if (fd && ::unlink(name.c_str()) != 0)
+    return {};
+  return fd;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<File>> PosixFileSystem::open(const fs::path& path, Access access) {
@@ -113,6 +124,19 @@ Result<std::unique_ptr<File>> PosixFileSystem::create(const fs::path& path) {
   if (!fd)
     return Error::from_errno(errno, path.native());
   return PosixFile::adopt(std::move(fd), path.native());
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create_unnamed(const fs::path& directory) {
+  RETURN_IF_ERROR(check_name(directory));
+  const auto folder = folder_or_here(directory);
+  UniqueFd fd(retry_on_eintr(
+      [&] { return ::open(folder.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600); }));
+  // The second by kernels that do not know the flag, which is made of O_DIRECTORY.
+  if (!fd && (errno == EOPNOTSUPP || errno == EISDIR))
+    fd = create_and_unlink(folder);
+  if (!fd)
+    return Error::from_errno(errno, folder.native());
+  return PosixFile::adopt(std::move(fd), (folder / "(file without a name)").native());
 }
 
 Status PosixFileSystem::remove(const fs::path& path) {

@@ -34,6 +34,10 @@ class MeddlingFileSystem : public FileSystem {
     return below_.create(path);
   }
 
+  Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override {
+    return below_.create_unnamed(directory);
+  }
+
   Status remove(const std::filesystem::path& path) override { return below_.remove(path); }
 
   Status sync_directory(const std::filesystem::path& directory) override {

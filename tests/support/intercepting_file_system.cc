@@ -159,6 +159,13 @@ Result<std::unique_ptr<File>> InterceptingFileSystem::create(const std::filesyst
   return wrap(below_.create(path), path);
 }
 
+Result<std::unique_ptr<File>> InterceptingFileSystem::create_unnamed(
+    const std::filesystem::path& directory) {
+  const std::filesystem::path shown = directory / "(file without a name)";
+  RETURN_IF_ERROR(ask(OpKind::kCreate, shown));
+  return wrap(below_.create_unnamed(directory), shown);
+}
+
 Status InterceptingFileSystem::remove(const std::filesystem::path& path) {
   RETURN_IF_ERROR(ask(OpKind::kRemove, path));
   return below_.remove(path);

@@ -11,6 +11,7 @@
 #include "base/checked_math.h"
 #include "disk/chain.h"
 #include "disk/file_registry.h"
+#include "disk/image_file.h"
 #include "disk/image_text.h"
 #include "disk/link_rules.h"
 #include "disk/parent_locator.h"
@@ -61,7 +62,7 @@ class Checker {
       policy_.allow(folder);
     ParentLocator locator(file_system_, policy_, open_options_);
     const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
-    ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
+    ASSIGN_OR_RETURN(auto file, open_image(file_system_, image, access));
     ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
     if (repairs() && !open_options_.force_stale_lck)
       RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real_path(image), text.descriptor));
@@ -120,7 +121,8 @@ class Checker {
         continue;
       OpenFile* extent = &top;
       if (!text.header) {
-        auto named = policy_.open_extent(folder_of(path), line.file_name, access);
+        auto named = policy_.open_extent(folder_of(path), line.file_name,
+                                         text.descriptor.in_utf8(line.file_name), access);
         if (!named && named.error().code() != ErrorCode::kNotFound)
           return std::move(named).error().with_context(
               fmt::format("{}: extent in line {}", path.native(), line.line_number));

@@ -10,6 +10,8 @@
 #include "disk/chain_writer.h"
 #include "disk/committer.h"
 #include "disk/file_registry.h"
+#include "disk/image_file.h"
+#include "disk/overlay.h"
 #include "disk/path_policy.h"
 #include "disk/poison.h"
 #include "extent/helper_threads.h"
@@ -42,7 +44,9 @@ Status judge_options(const OpenOptions& options) {
   if (options.batch_grains < 1 || options.batch_grains > 512)
     return refuse("the batch is 1 to 512 grains");
   if (options.access == Access::kReadOnly)
-    return {};
+    return options.overlay ? refuse("an overlay is for a disk that is written to") : Status{};
+  if (!options.layer.empty())
+    return refuse("an older layer can only be read");
   if (options.share)
     return refuse("an image that somebody else writes can only be opened read-only");
   if (options.ignore_cid)
@@ -55,24 +59,54 @@ Status judge_options(const OpenOptions& options) {
 class Disk::Impl {
  public:
   Impl(FileSystem& file_system, OpenOptions options)
-      : options_(complete(std::move(options))),
+      : file_system_(file_system),
+        options_(complete(std::move(options))),
         policy_(file_system, options_.allow_dirs),
         files_(options_.share, options_.log),
         cache_(options_.table_cache, epochs_) {}
 
-  Status open(FileSystem& file_system, const std::filesystem::path& image) {
+  Status open(const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     policy_.allow(folder_of(image));
     for (const auto& parent : options_.parents)
       policy_.allow(folder_of(parent));
     for (const auto& folder : options_.search_dirs)
       policy_.allow(folder);
-    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image,
-                                         {options_, policy_, files_, cache_, inflated_, helpers_}));
+    auto chain = Chain::open(file_system_, std::move(top_file),
+                             {options_, policy_, files_, cache_, inflated_, helpers_});
+    if (!chain) {
+      remove_new_overlay();
+      return std::move(chain).error();
+    }
+    chain_ = *std::move(chain);
+    if (!options_.layer.empty())
+      RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     if (writable())
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
     return {};
+  }
+
+  Result<TopFile> open_top(const std::filesystem::path& image) {
+    if (!options_.overlay) {
+      ASSIGN_OR_RETURN(auto file, open_image(file_system_, image, options_.access));
+      const std::filesystem::path path = file->name();
+      return TopFile{path, std::move(file), false};
+    }
+    ASSIGN_OR_RETURN(OverlayFile overlay, open_overlay(file_system_, image, options_));
+    // Whatever the overlay's hint says.
+    options_.parents.insert(options_.parents.begin(), image);
+    if (overlay.made)
+      new_overlay_ = overlay.path;
+    return TopFile{std::move(overlay.path), std::move(overlay.file),
+                   options_.overlay->file.empty()};
+  }
+
+  void remove_new_overlay() {
+    if (!new_overlay_.empty())
+      static_cast<void>(file_system_.remove(new_overlay_).has_value());
+    new_overlay_.clear();
   }
 
   bool writable() const noexcept { return options_.access == Access::kReadWrite; }
@@ -139,7 +173,9 @@ class Disk::Impl {
   }
 
   // Constant after open(). The order is that of destruction: nothing outlives what it uses.
+  FileSystem& file_system_;
   OpenOptions options_;
+  std::filesystem::path new_overlay_;  // made by this open; empty: none
   PathPolicy policy_;
   FileRegistry files_;
   RequestEpochs epochs_;
@@ -162,7 +198,7 @@ Disk::~Disk() {
 Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
                                          const std::filesystem::path& image, OpenOptions options) {
   auto impl = std::make_unique<Impl>(file_system, std::move(options));
-  RETURN_IF_ERROR(impl->open(file_system, image));
+  RETURN_IF_ERROR(impl->open(image));
   return std::unique_ptr<Disk>(new Disk(std::move(impl)));
 }
 
@@ -191,7 +227,10 @@ std::int64_t Disk::modified_at_open() const noexcept {
 }
 
 std::uint32_t Disk::permissions() const noexcept {
-  return impl_->top().file().permissions();
+  if (!impl_->options_.overlay)
+    return impl_->top().file().permissions();
+  constexpr std::uint32_t kOwnerWrites = 0200;
+  return impl_->chain_->images()[1]->file().permissions() | kOwnerWrites;
 }
 
 DiskInfo Disk::info() const {
@@ -281,6 +320,10 @@ void Disk::on_commit(std::function<void()> callback) {
 
 Status Disk::close() {
   return impl_->close();
+}
+
+void Disk::abandon() {
+  impl_->remove_new_overlay();
 }
 
 }  // namespace vmdk

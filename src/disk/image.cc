@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/hints.h"
 #include "disk/link_rules.h"
 #include "extent/fixed_extent.h"
 #include "extent/flat_extent.h"
@@ -27,7 +28,7 @@ Error stream_is_read_only(const File& file) {
              fmt::format(
                  "{}: not opened for writing: streamOptimized images are read-only by nature",
                  file.name()))
-      .with_hint("-r mounts it read-only");
+      .with_hint(kNeverWritableHint);
 }
 
 }  // namespace
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
     return open_sparse(line, *file_, writable, context);
   }
   auto file = context.policy.open_extent(folder_of(path_), line.file_name,
+                                         descriptor().in_utf8(line.file_name),
                                          writable ? Access::kReadWrite : Access::kReadOnly);
   if (!file)
     return std::move(file).error().with_context(
@@ -135,7 +137,7 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: header version {} is read-only",
                                    file.name(), header.version))
-        .with_hint("-r mounts it read-only");
+        .with_hint(kReadOnlyHint);
   ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header,
                                                    {.size = size,
                                                     .writable = writable,
@@ -172,7 +174,7 @@ Status Image::require_distinct_files() const {
   }
   auto status = require_disjoint(path_, std::move(ranges));
   if (!status)
-    return std::move(status).error().with_hint("-r mounts it read-only");
+    return std::move(status).error().with_hint(kReadOnlyHint);
   return {};
 }
 

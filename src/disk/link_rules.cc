@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
+
 namespace vmdk {
 namespace {
 
@@ -92,7 +94,7 @@ Status judge_writing(const std::filesystem::path& path, const Descriptor& descri
   const auto refuse = [&](std::string_view why) -> Status {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", path.native(), why))
-        .with_hint("-r mounts it read-only");
+        .with_hint(kReadOnlyHint);
   };
   if (descriptor.version() == 3 || descriptor.value("changeTrackPath"))
     return refuse("it has change tracking, whose map would not be kept right");

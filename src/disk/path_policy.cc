@@ -87,11 +87,17 @@ Result<std::unique_ptr<File>> PathPolicy::open(const fs::path& descriptor_folder
 
 Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor_folder,
                                                       const std::string& name,
+                                                      const std::string& in_utf8,
                                                       Access access) const {
-  auto as_named = open(descriptor_folder, name, access);
-  if (as_named || !is_path_of_another_system(name))
+  if (in_utf8 != name) {
+    auto as_bytes = open(descriptor_folder, name, access);
+    if (as_bytes)
+      return as_bytes;
+  }
+  auto as_named = open(descriptor_folder, in_utf8, access);
+  if (as_named || !is_path_of_another_system(in_utf8))
     return as_named;
-  auto beside = open(descriptor_folder, base_name(name), access);
+  auto beside = open(descriptor_folder, base_name(in_utf8), access);
   // What a file beside the descriptor answers, a busy one say, tells more than the path's absence.
   return beside || beside.error().code() != ErrorCode::kNotFound ? std::move(beside)
                                                                  : std::move(as_named);

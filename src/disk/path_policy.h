@@ -26,10 +26,12 @@ class PathPolicy {
   Result<std::unique_ptr<File>> open(const std::filesystem::path& descriptor_folder,
                                      const std::string& name, Access access) const;
 
-  // The same for the file of an extent line. A path of a Windows program or of an ESX host leads
-  // nowhere here; its last part is then looked for beside the descriptor.
+  // The same for the file of an extent line. Its name may be in another encoding: the file is
+  // looked for under the bytes as they are, then under `in_utf8`. A path of a Windows program or of
+  // an ESX host leads nowhere here; its last part is then looked for beside the descriptor.
   Result<std::unique_ptr<File>> open_extent(const std::filesystem::path& descriptor_folder,
-                                            const std::string& name, Access access) const;
+                                            const std::string& name, const std::string& in_utf8,
+                                            Access access) const;
 
  private:
   FileSystem& file_system_;
@@ -42,7 +44,8 @@ std::filesystem::path folder_of(const std::filesystem::path& file);
 // The file that the path leads to, symbolic links followed as far as they exist.
 std::filesystem::path real_path(const std::filesystem::path& file);
 
-// What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk".
+// What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk". In UTF-8: in other
+// encodings a separator may be half of a character.
 std::string base_name(const std::string& name);
 
 }  // namespace vmdk

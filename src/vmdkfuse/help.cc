@@ -17,6 +17,7 @@ MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write (the default)
+      --overlay=FILE    leave IMAGE as it is, write to its child FILE; or "tmp"
       --force=WHAT      override one refusal: children, stale-lck
       --parent=FILE     use FILE as the next missing parent
       --cache=MODE      page cache: auto, writeback, writethrough, none
@@ -39,6 +40,11 @@ Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
 Access
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write (the default)
+      --overlay=FILE    leave IMAGE and its parents as they are: what is
+                        written goes to FILE, a VMDK that is a child of IMAGE;
+                        made if it is not there, else continued
+      --overlay=tmp     the same with a child in $TMPDIR or /tmp that has no
+                        name and is gone at the end
       --share           with --ro: read beside a writer; the view may be torn
       --force=WHAT      override one refusal, may be repeated:
                           children   write although another image in the folder
@@ -47,6 +53,9 @@ Access
       --allow-dir=DIR   files named inside an image may be beneath DIR
 
 Chain
+      --layer=N|NAME    read-only: the disk as of an older layer: its number
+                        in "vmdkctl info", where 0 (or "base") is the oldest,
+                        or the name of its file
       --parent=FILE     use FILE as the next missing parent, may be repeated
       --search=DIR      look for parents in DIR as well, may be repeated
       --ignore-cid      with --ro: accept a parent whose content id differs

@@ -31,7 +31,9 @@ struct Options {
   bool force_children = false;
   bool force_stale_lck = false;
   std::vector<std::filesystem::path> allow_dirs;
+  std::string overlay;  // a file, or "tmp"; empty: none
 
+  std::string layer;  // number or name; empty: the image
   std::vector<std::filesystem::path> parents;
   std::vector<std::filesystem::path> search_dirs;
   bool ignore_cid = false;

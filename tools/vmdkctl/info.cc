@@ -226,13 +226,14 @@ int run_info(const Usage& usage, const Arguments& arguments) {
 }  // namespace
 
 Verb info_verb() {
-  Usage usage{"info",
-              "IMAGE...",
-              "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
-              "beside a running machine.",
-              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"}},
-              1,
-              std::numeric_limits<std::size_t>::max()};
+  Usage usage{
+      "info",
+      "IMAGE...",
+      "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
+      "beside a running machine.",
+      {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"}, layer_option()},
+      1,
+      std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
   return {std::move(usage), run_info, kFailed};

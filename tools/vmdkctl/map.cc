@@ -160,7 +160,8 @@ Verb map_verb() {
               "Shows where the bytes of the disk are: offset and length on the disk, state\n"
               "(data, zero, hole, unreadable), layer (0: the oldest image), place in its file.",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
-               {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"}},
+               {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"},
+               layer_option()},
               1,
               1};
   for (const OptionSpec& option : chain_options())

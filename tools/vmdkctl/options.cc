@@ -177,10 +177,17 @@ std::vector<OptionSpec> chain_options() {
           {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"}};
 }
 
+OptionSpec layer_option() {
+  return {"layer", 0, OptionKind::kValue, "N|NAME",
+          "the disk as of an older layer: its number, 0 or\n\"base\" being the oldest, or its "
+          "file's name"};
+}
+
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   vmdk::OpenOptions options;
   options.access = vmdk::Access::kReadOnly;
   options.log = log_to_stderr();
+  options.layer = arguments.value("layer").value_or("");
   for (const std::string& directory : arguments.list("search"))
     options.search_dirs.emplace_back(directory);
   for (const std::string& directory : arguments.list("allow-dir"))

@@ -64,6 +64,8 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 
 // Options that say where the files of a chain may lie.
 std::vector<OptionSpec> chain_options();
+// --layer, for verbs that look at one.
+OptionSpec layer_option();
 // What they say; read-only, messages to stderr. The value of --parent is left to the verb that
 // makes children.
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments);

@@ -45,6 +45,8 @@ struct OpenOptions {
   bool force_children = false;
   // Write although a VMware lock folder (`NAME.lck`) is there.
   bool force_stale_lck = false;
+  // Write to a disk with change tracking, which ends with the first write.
+  bool drop_change_tracking = false;
   // With kReadOnly: accept a parent whose content id is not the one the child names.
   bool ignore_cid = false;
   // Folders, besides those of the files the user named, beneath which named files may be opened.

@@ -44,7 +44,7 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
     return stream_is_read_only(top->file());
-  RETURN_IF_ERROR(judge_link(path, text.descriptor, access));
+  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options.drop_change_tracking));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
     RETURN_IF_ERROR(image->add_part(line, access, context));
@@ -276,6 +276,11 @@ Status Image::write_content_id() {
     std::random_device random;
     const std::uint32_t cid = usable_cid(random());
     new_id_ = text_.descriptor.set_content_id(cid, {random(), random(), random()});
+    // Only here can there be any: else the image was not opened for writing.
+    if (text_.descriptor.has_change_tracking()) {
+      const auto [begin, end] = text_.descriptor.drop_change_tracking();
+      new_id_ = {std::min(new_id_->first, begin), std::max(new_id_->second, end)};
+    }
   }
   const auto [begin, end] = *new_id_;
   const iovec part = part_of(bytes_of(text_.descriptor.text()).subspan(begin, end - begin));

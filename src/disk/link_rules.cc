@@ -90,14 +90,21 @@ Status judge_parent(const std::filesystem::path& path, const Descriptor& descrip
   return {};
 }
 
-Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor) {
+Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor,
+                     bool drop_change_tracking) {
   const auto refuse = [&](std::string_view why) -> Status {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", path.native(), why))
         .with_hint(kReadOnlyHint);
   };
-  if (descriptor.version() == 3 || descriptor.value("changeTrackPath"))
-    return refuse("it has change tracking, whose map would not be kept right");
+  if (descriptor.has_change_tracking() && !drop_change_tracking)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: it has change tracking, whose map "
+                                   "would not be kept right",
+                                   path.native()))
+        .with_hint(fmt::format("{}; --drop-cbt ends the tracking, and the next backup has to be a "
+                               "full one",
+                               kReadOnlyHint));
   for (const ExtentLine& line : descriptor.extents())
     if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
       return refuse(
@@ -108,10 +115,12 @@ Status judge_writing(const std::filesystem::path& path, const Descriptor& descri
 
 }  // namespace
 
-Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
+                  bool drop_change_tracking) {
   RETURN_IF_ERROR(judge_kinds(path, descriptor));
   RETURN_IF_ERROR(judge_parent(path, descriptor));
-  return access == Access::kReadWrite ? judge_writing(path, descriptor) : Status{};
+  return access == Access::kReadWrite ? judge_writing(path, descriptor, drop_change_tracking)
+                                      : Status{};
 }
 
 Status require_disjoint(const std::filesystem::path& path, std::vector<FileRange> ranges) {

@@ -14,8 +14,9 @@
 namespace vmdk {
 
 // kUnsupported: a kind that is not served, or not for writing, with its name; kCorrupt: the
-// descriptor contradicts itself.
-Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access);
+// descriptor contradicts itself. `drop_change_tracking`: it is no reason not to write.
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
+                  bool drop_change_tracking = false);
 
 // The bytes of a file that an extent line stands for; a sparse extent takes the whole file.
 struct FileRange {

@@ -18,6 +18,7 @@ constexpr std::size_t kMaxLineBytes = 4096;
 constexpr std::size_t kMaxExtents = 65536;
 constexpr std::size_t kCidDigits = 8;
 constexpr std::size_t kLongContentIdDigits = 32;
+constexpr std::string_view kChangeTrackPath = "changeTrackPath";
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 Error corrupt(std::string message) {
@@ -299,6 +300,35 @@ std::pair<std::size_t, std::size_t> Descriptor::set_content_id(
     end = std::max(end, long_end);
   }
   return {begin, end};
+}
+
+bool Descriptor::has_change_tracking() const {
+  return version_ == 3 || find(kChangeTrackPath) != nullptr;
+}
+
+std::pair<std::size_t, std::size_t> Descriptor::drop_change_tracking() {
+  std::size_t begin = text_.size();
+  std::size_t end = 0;
+  const auto replace = [&](std::size_t at, std::string_view what) {
+    text_.replace(at, what.size(), what);
+    begin = std::min(begin, at);
+    end = std::max(end, at + what.size());
+  };
+  auto* version = find_mutable("version");
+  if (version_ == 3) {
+    replace(version->begin + version->value.size() - 1, "1");
+    version->value.back() = '1';
+    version_ = 1;
+  }
+  for (auto* path = find_mutable(kChangeTrackPath); path != nullptr;
+       path = find_mutable(kChangeTrackPath)) {
+    const std::size_t before = text_.find_last_of("\r\n", path->begin - 1);
+    const std::size_t line = before == std::string::npos ? 0 : before + 1;
+    const std::size_t after = std::min(text_.find_first_of("\r\n", path->begin), text_.size());
+    replace(line, "#" + std::string(after - line - 1, ' '));
+    assignments_.erase(assignments_.begin() + (path - assignments_.data()));
+  }
+  return {std::min(begin, end), end};
 }
 
 Descriptor::Assignment* Descriptor::find_mutable(std::string_view key) noexcept {

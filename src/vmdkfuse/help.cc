@@ -50,6 +50,8 @@ Access
                           children   write although another image in the folder
                                      names this one as its parent
                           stale-lck  write although a VMware lock folder exists
+      --drop-cbt        write to a disk with change tracking, which ends with
+                        the first write: the next backup has to be a full one
       --allow-dir=DIR   files named inside an image may be beneath DIR
 
 Chain

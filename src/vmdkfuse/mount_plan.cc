@@ -93,6 +93,7 @@ vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   open.share = options.share;
   open.force_children = options.force_children;
   open.force_stale_lck = options.force_stale_lck;
+  open.drop_change_tracking = options.drop_cbt;
   open.ignore_cid = options.ignore_cid;
   open.allow_dirs = options.allow_dirs;
   open.parents = options.parents;

@@ -167,6 +167,7 @@ constexpr std::array kRules = {
     Rule{"share", 0, false, true, assign<&O::share, true>},
     Rule{"overlay", 0, true, true, keep_path<&O::overlay>},
     Rule{"force", 0, true, true, force},
+    Rule{"drop-cbt", 0, false, true, assign<&O::drop_cbt, true>},
     Rule{"allow-dir", 0, true, true, append<&O::allow_dirs>},
     Rule{"search", 0, true, true, append<&O::search_dirs>},
     Rule{"layer", 0, true, true, keep_text<&O::layer>},

@@ -30,6 +30,7 @@ struct Options {
   bool share = false;
   bool force_children = false;
   bool force_stale_lck = false;
+  bool drop_cbt = false;
   std::vector<std::filesystem::path> allow_dirs;
   std::string overlay;  // a file, or "tmp"; empty: none
 

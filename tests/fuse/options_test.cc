@@ -165,7 +165,7 @@ TEST(OptionsTest, AnOverlayTakesWhatIsWritten) {
   EXPECT_EQ(parse_mount({"--overlay=o.vmdk"})->overlay, "o.vmdk");
   EXPECT_EQ(parse_mount({"-o", "overlay=tmp"})->overlay, "tmp");
   EXPECT_THAT(parse_mount({"--overlay=o.vmdk", "-r"}), HasMessage("it does not go with --ro"));
-  EXPECT_THAT(parse_mount({"--overlay="}), HasMessage("an empty"));
+  EXPECT_THAT(parse_mount({"-o", "overlay="}), HasMessage("an empty"));
 }
 
 TEST(OptionsTest, ALayerIsOnlyRead) {
@@ -174,7 +174,7 @@ TEST(OptionsTest, ALayerIsOnlyRead) {
   EXPECT_EQ(options->layer, "1");
   EXPECT_TRUE(options->read_only);
   EXPECT_THAT(parse_mount({"--layer=1", "--overlay=tmp"}), HasMessage("--layer only reads"));
-  EXPECT_THAT(parse_mount({"--layer="}), HasMessage("an empty"));
+  EXPECT_THAT(parse_mount({"-o", "layer="}), HasMessage("an empty"));
 }
 
 }  // namespace

@@ -3,9 +3,12 @@
 #include <functional>
 #include <utility>
 
+#include "base/wait_watch.h"
+
 namespace vmdk {
 
 InflatedCache::Bytes InflatedCache::Work::wait() {
+  WaitWatch::about_to_wait();
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [this] { return done_; });
   return bytes_;

@@ -15,6 +15,7 @@
 #include "fuse/compat.h"
 #include "fuse/front.h"
 #include "fuse/libfuse_log.h"
+#include "fuse/request_loop.h"
 #include "fuse/requests.h"
 #include "fuse/true_size.h"
 
@@ -28,10 +29,6 @@ using vmdk::Status;
 
 struct DestroySession {
   void operator()(fuse_session* session) const noexcept { fuse_session_destroy(session); }
-};
-
-struct DestroyLoopConfig {
-  void operator()(fuse_loop_config* config) const noexcept { fuse_loop_cfg_destroy(config); }
 };
 
 using Session = std::unique_ptr<fuse_session, DestroySession>;
@@ -54,13 +51,6 @@ class Arguments {
  private:
   fuse_args arguments_ = FUSE_ARGS_INIT(0, nullptr);
 };
-
-// The kernel ends a connection by ENODEV, which libfuse knows. Who had just taken a request from
-// the queue when that happened reads ECONNABORTED instead; the request, mostly the RELEASE of the
-// file closed last, went with the connection.
-bool is_plain_end(int loop_result) noexcept {
-  return loop_result >= 0 || loop_result == -ECONNABORTED;
-}
 
 }  // namespace
 
@@ -150,19 +140,8 @@ Server::Impl::~Impl() {
 }
 
 void Server::Impl::serve() {
-  int result = 0;
-  if (front_.options.single_thread) {
-    result = fuse_session_loop(session_.get());
-  } else {
-    const std::unique_ptr<fuse_loop_config, DestroyLoopConfig> config(fuse_loop_cfg_create());
-    if (config) {
-      fuse_loop_cfg_set_max_threads(config.get(), front_.options.threads);
-      // Threads once started stay: starting them again costs more than they do.
-      result = fuse_session_loop_mt(session_.get(), config.get());
-    } else {
-      result = fuse_session_loop(session_.get());
-    }
-  }
+  const int result =
+      RequestLoop(*session_, front_.options.single_thread ? 1 : front_.options.threads).run();
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;
@@ -249,7 +228,7 @@ Status Server::Impl::wait() {
     thread_.join();
   front_.notifier.stop();
   const std::lock_guard lock(mutex_);
-  if (!is_plain_end(loop_result_))
+  if (loop_result_ < 0)
     return Error::from_errno(-loop_result_, "/dev/fuse");
   return {};
 }

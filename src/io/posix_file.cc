@@ -11,6 +11,7 @@
 #include <climits>
 #include <utility>
 
+#include "base/wait_watch.h"
 #include "io/retry.h"
 
 namespace vmdk {
@@ -78,8 +79,7 @@ Result<std::size_t> PosixFile::read(FileOffset at, std::span<std::byte> into) co
   std::size_t done = 0;
   while (done < into.size()) {
     const auto rest = into.subspan(done);
-    const ssize_t got = retry_on_eintr(
-        [&] { return ::pread(fd_.get(), rest.data(), rest.size(), to_off(at.bytes() + done)); });
+    const ssize_t got = retry_on_eintr([&] { return read_some(at.bytes() + done, rest); });
     if (got < 0)
       return failed();
     if (got == 0)
@@ -87,6 +87,19 @@ Result<std::size_t> PosixFile::read(FileOffset at, std::span<std::byte> into) co
     done += static_cast<std::size_t>(got);
   }
   return done;
+}
+
+// One system call, or two when this thread has to wait for the disk and somebody wants to know.
+ssize_t PosixFile::read_some(std::uint64_t at, std::span<std::byte> into) const noexcept {
+  if (WaitWatch::on()) {
+    const iovec part{.iov_base = into.data(), .iov_len = into.size()};
+    // An error says only that it cannot be done without waiting, or not in this way; 0 is left for
+    // the plain call to confirm.
+    if (const ssize_t got = ::preadv2(fd_.get(), &part, 1, to_off(at), RWF_NOWAIT); got > 0)
+      return got;
+    WaitWatch::about_to_wait();
+  }
+  return ::pread(fd_.get(), into.data(), into.size(), to_off(at));
 }
 
 Status PosixFile::write(FileOffset at, std::span<const iovec> parts) {

@@ -2,6 +2,8 @@
 // of threads may be inside at once; the file position of the descriptor means nothing.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -53,6 +55,7 @@ class PosixFile final : public File {
 
   // The last system call's errno with the name of the file.
   Error failed() const;
+  ssize_t read_some(std::uint64_t at, std::span<std::byte> into) const noexcept;
   Result<std::optional<FileOffset>> seek(FileOffset from, int whence) const;
 
   // Constant after construction.

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
+#include "base/wait_watch.h"
 #include "io/posix_file_system.h"
 #include "system_calls.h"
 #include "temp_folder.h"
@@ -45,6 +46,56 @@ class PosixFileTest : public testing::Test {
 };
 
 using system_calls::plan;
+
+struct CountWaits final : WaitListener {
+  void about_to_wait() noexcept override { ++count; }
+
+  int count = 0;
+};
+
+TEST_F(PosixFileTest, ReadFromThePageCacheDoesNotWait) {
+  const auto file = create("0123456789");
+  std::string buffer(4, '-');
+  const auto into = std::as_writable_bytes(std::span(buffer));
+  CountWaits waits;
+  const WaitWatch watch(waits);
+  EXPECT_EQ(file->read(FileOffset(3), into).value(), 4U);
+  EXPECT_EQ(buffer, "3456");
+  EXPECT_EQ(waits.count, 0);
+  EXPECT_EQ(plan().quick_reads, 1);
+  EXPECT_EQ(plan().reads, 0);
+}
+
+TEST_F(PosixFileTest, ReadTellsOnceThatItWaits) {
+  const auto file = create("0123456789");
+  std::string buffer(4, '-');
+  const auto into = std::as_writable_bytes(std::span(buffer));
+  for (const int error : {EAGAIN, EOPNOTSUPP}) {
+    plan().quick_read_error = error;
+    plan().quick_reads = 0;
+    plan().reads = 0;
+    CountWaits waits;
+    const WaitWatch watch(waits);
+    for (const std::uint64_t at : {3U, 4U}) {
+      EXPECT_EQ(file->read(FileOffset(at), into).value(), 4U);
+      EXPECT_EQ(buffer, std::string("0123456789").substr(at, 4));
+    }
+    EXPECT_EQ(waits.count, 1);
+    EXPECT_EQ(plan().quick_reads, 1);
+    EXPECT_EQ(plan().reads, 2);
+  }
+}
+
+TEST_F(PosixFileTest, TheEndOfTheFileIsReadPlainly) {
+  const auto file = create("0123456789");
+  std::string buffer(4, '-');
+  const auto into = std::as_writable_bytes(std::span(buffer));
+  CountWaits waits;
+  const WaitWatch watch(waits);
+  EXPECT_EQ(file->read(FileOffset(8), into).value(), 2U);
+  EXPECT_EQ(buffer, "89--");
+  EXPECT_EQ(file->read(FileOffset(10), into).value(), 0U);
+}
 
 TEST_F(PosixFileTest, ReadFillsTheBufferAndIsShortOnlyAtTheEnd) {
   const auto file = create("0123456789");

@@ -26,8 +26,9 @@ void reset() noexcept {
   p.most_bytes = SIZE_MAX;
   p.interruptions = 0;
   p.writes_do_nothing = false;
-  for (auto* error : {&p.read_error, &p.write_error, &p.sync_error, &p.allocate_error,
-                      &p.seek_error, &p.lock_error, &p.reads, &p.writes, &p.allocations})
+  for (auto* error :
+       {&p.read_error, &p.write_error, &p.sync_error, &p.allocate_error, &p.seek_error,
+        &p.lock_error, &p.quick_read_error, &p.reads, &p.quick_reads, &p.writes, &p.allocations})
     *error = 0;
 }
 
@@ -60,6 +61,14 @@ ssize_t pread(int fd, void* into, size_t length, off_t at) {
   if (fails(plan().read_error))
     return -1;
   return ::syscall(SYS_pread64, fd, into, std::min(length, plan().most_bytes.load()), at);
+}
+
+ssize_t preadv2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  ++plan().quick_reads;
+  if (fails(plan().quick_read_error))
+    return -1;
+  const auto place = static_cast<unsigned long>(at);
+  return ::syscall(SYS_preadv2, fd, parts, count, place, 0, flags);
 }
 
 ssize_t pwrite(int fd, const void* from, size_t length, off_t at) {

@@ -13,6 +13,7 @@ struct Plan {
   std::atomic<bool> writes_do_nothing{false};     // writes answer 0
   // Errno of each such call, 0: none.
   std::atomic<int> read_error{0};
+  std::atomic<int> quick_read_error{0};  // of preadv2()
   std::atomic<int> write_error{0};
   std::atomic<int> sync_error{0};
   std::atomic<int> allocate_error{0};
@@ -20,6 +21,7 @@ struct Plan {
   std::atomic<int> lock_error{0};
   // Calls so far.
   std::atomic<int> reads{0};
+  std::atomic<int> quick_reads{0};
   std::atomic<int> writes{0};
   std::atomic<int> allocations{0};
 };

@@ -13,12 +13,12 @@ from workspace import EMPTY, MIB
 _TREES = ('/usr/include', '/usr/share/perl', '/usr/lib/python3', '/usr/share/doc', '/usr/share')
 
 
-def _collect(limit):
+def _collect(trees, limit):
     """Regular files of the trees, `limit` bytes in all."""
     total = 0
     seen = set()
     files = []
-    for tree in _TREES:
+    for tree in trees:
         for folder, _, names in os.walk(tree):
             for name in sorted(names):
                 path = os.path.join(folder, name)
@@ -32,12 +32,12 @@ def _collect(limit):
     return files
 
 
-def _archive(workspace, mib):
-    """The tar file in memory, made once."""
+def archive(workspace, mib, trees=_TREES):
+    """A tar file in memory of `mib` MiB of files, made once."""
     path = workspace.source_path(f'tree-{mib}.tar')
     if not path.exists():
         names = workspace.source_path('tree.list')
-        names.write_bytes(b'\0'.join(map(os.fsencode, _collect(mib * MIB))) + b'\0')
+        names.write_bytes(b'\0'.join(map(os.fsencode, _collect(trees, mib * MIB))) + b'\0')
         run(['tar', '-cf', path, '-C', '/', '--absolute-names', '--transform=s,^/,,', '--null',
              '-T', names])
     return path
@@ -70,18 +70,18 @@ def _ext4(device, folder):
 
 
 def _run(direct, bench, peer):
-    archive = _archive(bench.workspace, bench.sizes.tree_mib)
+    source = archive(bench.workspace, bench.sizes.tree_mib)
     folder = bench.workspace.new_path('.ext4')
     with bench.opened(peer, EMPTY, region=0) as opened:
         with _loop_device(opened.target, direct) as device:
             with _ext4(device, folder):
                 bench.settle()
                 watch = Stopwatch()
-                run(['tar', '-xf', archive, '-C', folder])
+                run(['tar', '-xf', source, '-C', folder])
                 seconds = watch.seconds()
                 run(['sync', '-f', folder])
                 seconds_sync = watch.seconds()
-                run(['tar', '--compare', '-f', archive, '-C', folder])
+                run(['tar', '--compare', '-f', source, '-C', folder])
             # A fast answer that damages the file system is none.
             run(['e2fsck', '-f', '-n', device])
     return {'seconds': seconds, 'seconds_sync': seconds_sync}

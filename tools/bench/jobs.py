@@ -24,10 +24,13 @@ class Sizes:
     read_seconds: int = 5           # random reads
     fsync_operations: int = 8192
     tree_mib: int = 400             # untar
+    stream_mib: int = 1100          # files in a streamOptimized image
+    window_mib: int = 48            # 4 KiB reads of such an image close together
 
 
 QUICK = Sizes(seed_requests=128, dd_mib=64, dd_small_mib=16, dd_once_mib=32, random_region_mib=128,
-              random_operations=2048, read_seconds=1, fsync_operations=256, tree_mib=24)
+              random_operations=2048, read_seconds=1, fsync_operations=256, tree_mib=24, stream_mib=64,
+              window_mib=16)
 
 
 @dataclasses.dataclass
@@ -70,8 +73,9 @@ def all_jobs():
     import job_fio
     import job_mount
     import job_seed
+    import job_stream
     import job_untar
     jobs = []
-    for module in (job_seed, job_dd, job_fio, job_untar, job_mount, job_counts):
+    for module in (job_seed, job_dd, job_fio, job_untar, job_stream, job_mount, job_counts):
         jobs.extend(module.JOBS)
     return jobs

@@ -38,6 +38,9 @@ METHOD = '''\
   ends with `sync -f`. The files are compared with the archive and the file system is checked
   afterwards, outside the time. QEMU's export has no run with direct I/O of the loop device: ext4
   does not survive it.
+* `stream-*` read a streamOptimized image that `qemu-img convert` made of an archive of installed
+  files (programs, libraries, texts). The image lies in the page cache, the mount is new each time, so
+  what is measured is inflating. The bytes are compared with the archive outside the time.
 * `count-*` attach strace to the daemon and count reads, writes and syncs of image files; they have
   one round, because counts do not vary with load.
 * `mount-2t-full` has every grain entry pointing at a grain of its own in a sparse file: the most

@@ -33,7 +33,7 @@ class RawPeer:
     image_format = 'raw'
 
     @contextlib.contextmanager
-    def open(self, workspace, image):
+    def open(self, workspace, image, writable=True):
         yield Opened(image, 'raw', image)
 
 
@@ -44,7 +44,7 @@ class InprocPeer:
     image_format = 'vmdk'
 
     @contextlib.contextmanager
-    def open(self, workspace, image):
+    def open(self, workspace, image, writable=True):
         yield Opened(image, 'vmdk', image)
 
 
@@ -86,9 +86,9 @@ class ExportPeer:
                 '--export', f'fuse,id=e,node-name=v,mountpoint={mountpoint},writable={access}']
 
     @contextlib.contextmanager
-    def open(self, workspace, image):
+    def open(self, workspace, image, writable=True):
         with mount_file(workspace) as flat:
-            daemon = Daemon(self.command(image, flat), flat, flat, workspace.disk_size)
+            daemon = Daemon(self.command(image, flat, writable), flat, flat, workspace.disk_size)
             with _served(daemon, Opened(flat, 'raw', image, daemon)) as opened:
                 yield opened
 
@@ -133,9 +133,10 @@ class OursPeer:
         return [self.binary, *self.options, *more, image, mountpoint]
 
     @contextlib.contextmanager
-    def open(self, workspace, image):
+    def open(self, workspace, image, writable=True):
+        words = ['-f'] if writable else ['-f', '-r']
         with mount_file(workspace) as flat:
-            daemon = Daemon(self.command(image, flat, '-f'), flat, flat, workspace.disk_size,
+            daemon = Daemon(self.command(image, flat, *words), flat, flat, workspace.disk_size,
                             [self.binary, '-u', flat])
             with _served(daemon, Opened(flat, 'raw', image, daemon)) as opened:
                 yield opened

@@ -1,6 +1,7 @@
 """The temporary folder of a run: source data, images in a given state, clean-up."""
 
 import contextlib
+import copy
 import itertools
 import os
 import pathlib
@@ -47,6 +48,18 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self._sources, ignore_errors=True)
 
+    def with_disk_size(self, disk_size):
+        """The same workspace for disks of another size, in bytes."""
+        other = copy.copy(self)
+        other.disk_size = disk_size
+        return other
+
+    def keep(self, key, make):
+        """The image that `make()` once answered for `key`; removed between jobs."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
     def new_path(self, suffix):
         return self.folder / f'{next(self._numbers)}{suffix}'
 
@@ -82,10 +95,8 @@ class Workspace:
 
     def allocated(self, image_format, region, owner):
         """The kept image with `region` MiB of random data; made once for each `owner`."""
-        key = (image_format, region, owner)
-        if key not in self._kept:
-            self._kept[key] = self._create_allocated(image_format, region)
-        return self._kept[key]
+        return self.keep((image_format, region, owner),
+                         lambda: self._create_allocated(image_format, region))
 
     def forget(self):
         """Removes the kept images (between jobs, so that the disk holds only one job's)."""

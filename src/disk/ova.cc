@@ -176,8 +176,8 @@ std::string full_name(const File& archive, const OvaDisk& disk) {
 std::string list_of(const File& archive, const std::vector<OvaDisk>& disks) {
   std::string text;
   for (const OvaDisk& disk : disks)
-    text += fmt::format("\n    {}   {}{}{}", full_name(archive, disk), format_size(disk.size),
-                        disk.obstacle.empty() ? "" : ", ", disk.obstacle);
+    text += fmt::format("\n    {}   {}{}{}", printable(full_name(archive, disk)),
+                        format_size(disk.size), disk.obstacle.empty() ? "" : ", ", disk.obstacle);
   return text;
 }
 

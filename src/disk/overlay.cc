@@ -42,17 +42,19 @@ Result<OverlayFile> make_unnamed(FileSystem& file_system, const fs::path& image,
   return OverlayFile{path, std::move(file), false};
 }
 
-Status make_named(FileSystem& file_system, const fs::path& image, const OpenOptions& options) {
+Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
+                               const OpenOptions& options) {
   const fs::path& path = options.overlay->file;
   ASSIGN_OR_RETURN(const CreatePlan plan,
                    plan_image(file_system, path, child_of(image, options), Purpose::kOverlay));
-  ASSIGN_OR_RETURN(const auto file, file_system.create(path));
+  ASSIGN_OR_RETURN(auto file, file_system.create(path));
   Status written = write_new_file(*file, plan.extents.front(), plan.descriptor);
   if (written)
     written = file_system.sync_directory(path.parent_path());
-  if (!written)
-    static_cast<void>(file_system.remove(path).has_value());  // the first error is the one to tell
-  return written;
+  if (written)
+    return OverlayFile{path, std::move(file), true};
+  static_cast<void>(file_system.remove(path).has_value());  // the first error is the one to tell
+  return std::move(written).error();
 }
 
 // A file that is there and is not what is to be continued.
@@ -116,13 +118,11 @@ Result<OverlayFile> open_overlay(FileSystem& file_system, const fs::path& image,
   const fs::path& path = options.overlay->file;
   if (path.empty())
     return make_unnamed(file_system, image, options);
-  const bool made = file_system.kind(path) == FileSystem::Kind::kNothing;
-  if (made)
-    RETURN_IF_ERROR(make_named(file_system, image, options));
+  if (file_system.kind(path) == FileSystem::Kind::kNothing)
+    return make_named(file_system, image, options);
   ASSIGN_OR_RETURN(auto file, file_system.open(path, Access::kReadWrite));
-  // Also of what was made just now: somebody may have put something else into its place.
   RETURN_IF_ERROR(require_overlay_of(file_system, path, *file, image));
-  return OverlayFile{path, std::move(file), made};
+  return OverlayFile{path, std::move(file), false};
 }
 
 }  // namespace vmdk

@@ -104,7 +104,7 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
       continue;
     }
     const std::uint32_t cid = text->descriptor.cid();
-    FoundParent parent{place.path, std::move(*file), std::move(*text)};
+    FoundParent parent{(*file)->name(), std::move(*file), std::move(*text)};
     if (cid == wanted) {
       // Only a file that was needed is used up: "the next missing parent".
       next_given_ += place.named_by_user ? 1 : 0;

@@ -1,4 +1,5 @@
 // Writes beside an image that stays as it is.
+#include <cerrno>
 #include <string>
 #include <vector>
 
@@ -6,6 +7,7 @@
 
 #include "disk/image_text.h"
 #include "disk_fixture.h"
+#include "support/faulty_file_system.h"
 #include "support/stream_builder.h"
 
 namespace vmdk::test {
@@ -195,6 +197,33 @@ TEST_F(OverlayTest, NothingIsLeftOfAnOpenThatFailed) {
   ASSERT_TRUE(memory_.exists("/vm/o.vmdk"));
   disk->abandon();
   EXPECT_FALSE(memory_.exists("/vm/o.vmdk"));
+}
+
+TEST_F(OverlayTest, WhicheverCallFailsNothingIsLeft) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  const auto before = all_bytes();
+  OpenOptions options;
+  options.overlay = Overlay{"/vm/o.vmdk", {}};
+  FaultyFileSystem counting(memory_);
+  counting.add({.nth = 0});
+  ASSERT_OK(Disk::open(counting, "/vm/base.vmdk", options));
+  const std::uint64_t calls = counting.matched();
+  ASSERT_GT(calls, 20U);
+  ASSERT_OK(memory_.remove("/vm/o.vmdk"));
+  std::uint64_t failures = 0;
+  for (std::uint64_t nth = 1; nth <= calls; ++nth) {
+    SCOPED_TRACE("call " + std::to_string(nth));
+    FaultyFileSystem faulty(memory_);
+    faulty.add({.nth = nth, .err = EIO, .prefix = 100});
+    auto disk = Disk::open(faulty, "/vm/base.vmdk", options);
+    // Children cannot be looked for: none is seen then. A prefetch is only advice.
+    if (disk)
+      (*disk)->abandon();
+    else
+      ++failures;
+    EXPECT_EQ(all_bytes(), before);
+  }
+  EXPECT_GT(failures, calls / 2);
 }
 
 TEST_F(OverlayTest, AnOverlayThatWasThereSurvivesAFailure) {

@@ -145,11 +145,11 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"create",
        {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
         "--allow-dir", "--progress", "--help"}},
-      {"info", {"--json", "--parent", "--search", "--allow-dir", "--help"}},
+      {"info", {"--json", "--layer", "--parent", "--search", "--allow-dir", "--help"}},
       {"check",
        {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
         "--help"}},
-      {"map", {"--json", "--share", "--parent", "--search", "--allow-dir", "--help"}},
+      {"map", {"--json", "--share", "--layer", "--parent", "--search", "--allow-dir", "--help"}},
   };
   return options;
 }

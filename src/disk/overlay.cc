@@ -32,7 +32,7 @@ CreateOptions child_of(const fs::path& image, const OpenOptions& options) {
 Result<OverlayFile> make_unnamed(FileSystem& file_system, const fs::path& image,
                                  const OpenOptions& options) {
   const fs::path& folder = options.overlay->scratch_dir;
-  const fs::path path = folder / "overlay.vmdk";
+  const fs::path path = folder / "(overlay without a name)";
   CreateOptions create = child_of(image, options);
   create.zeroed_grains = true;  // no other program has to read it
   ASSIGN_OR_RETURN(const CreatePlan plan,

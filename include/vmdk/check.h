@@ -36,20 +36,32 @@ struct CheckOptions {
   Progress progress;  // bytes of tables read; compressed grains of a stream
 };
 
+// What an image of the chain holds of its own.
+struct CheckedLayer {
+  std::string file;
+  std::uint64_t allocated_grains = 0;
+  std::uint64_t total_grains = 0;  // 0: a flat image
+  std::uint64_t unused_bytes = 0;  // space in sparse files that no grain uses
+};
+
 struct CheckReport {
   std::vector<Finding> findings;     // at most 1,000 are kept; the counts go on
   std::vector<std::string> repairs;  // what was done, one line each
   std::uint64_t damage_count = 0;
   std::uint64_t leak_count = 0;
+  // Of the image alone, as layers[0] has them.
   std::uint64_t allocated_grains = 0;
   std::uint64_t total_grains = 0;
-  std::uint64_t unused_bytes = 0;  // space in sparse files that no grain uses
+  std::uint64_t unused_bytes = 0;
+  std::vector<CheckedLayer> layers;  // the image first, its parents behind it
 
   // 0 clean, 2 damage, 3 leaks, an unclean mark or an interrupted commit.
   int exit_code() const noexcept;
 };
 
-// Checks the image and its parents. An error means that the check could not run.
+// Checks the image and its parents. An error means that the check could not run: no image, one of a
+// kind that is not served, or a file that may not or cannot be read. What contradicts itself, from
+// the header on, is damage, in whichever file it stands.
 Result<CheckReport> check_image(FileSystem& file_system, const std::filesystem::path& image,
                                 const CheckOptions& options);
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +39,8 @@ struct CreateOptions {
   // How the parent and its own parents are opened.
   OpenOptions parent_options;
   Progress progress;  // files made
+  // Asked before each file; true ends the work with EINTR. May be empty.
+  std::function<bool()> interrupted;
 };
 
 // Creates the image and its extent files, durable when it returns. Existing files are never

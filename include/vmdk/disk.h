@@ -92,6 +92,7 @@ struct LayerInfo {
 
 struct DiskInfo {
   std::vector<LayerInfo> layers;  // the image first, the base last
+  std::optional<Error> broken;    // of look() only: why the last layer is not the base
 };
 
 enum class MapKind {
@@ -125,6 +126,10 @@ class Disk {
   static Result<std::unique_ptr<Disk>> open(FileSystem& file_system,
                                             const std::filesystem::path& image,
                                             OpenOptions options);
+  // What is known of an image and of those beneath it, as far as they can be found. Opened for
+  // reading, whatever `options` say of it.
+  static Result<DiskInfo> look(FileSystem& file_system, const std::filesystem::path& image,
+                               OpenOptions options);
   // Logs when something is unwritten; does not flush. Call close().
   ~Disk();
   Disk(const Disk&) = delete;

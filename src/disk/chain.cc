@@ -43,6 +43,23 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
 Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, TopFile top,
                                            const OpenContext& context) {
   auto chain = std::make_unique<Chain>();
+  RETURN_IF_ERROR(chain->open_links(file_system, std::move(top), context));
+  return chain;
+}
+
+Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system, TopFile top,
+                                                         const OpenContext& context,
+                                                         std::optional<Error>& broken) {
+  auto chain = std::make_unique<Chain>();
+  auto status = chain->open_links(file_system, std::move(top), context);
+  if (!status && chain->images_.empty())
+    return std::move(status).error();
+  if (!status)
+    broken = std::move(status).error();
+  return chain;
+}
+
+Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
   ParentLocator locator(file_system, context.policy, context.options);
   Access access = context.options.access;
   const std::filesystem::path image = top.path;
@@ -62,11 +79,11 @@ Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, TopFile top,
                                                           image.native(), kMaxChainDepth));
     seen.push_back(file->id());
     ASSIGN_OR_RETURN(auto link, Image::open(path, std::move(file), access, context));
-    RETURN_IF_ERROR(require_same_parent(chain->images_, *link, context.options));
-    chain->images_.push_back(std::move(link));
-    const Image& child = *chain->images_.back();
+    RETURN_IF_ERROR(require_same_parent(images_, *link, context.options));
+    images_.push_back(std::move(link));
+    const Image& child = *images_.back();
     if (!child.descriptor().parent_cid())
-      return chain;
+      return {};
     ASSIGN_OR_RETURN(FoundParent parent, locator.find(child.path(), child.descriptor()));
     if (parent.text.descriptor.capacity() != child.descriptor().capacity())
       context.options.log(LogLevel::kWarning,

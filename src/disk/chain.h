@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +34,11 @@ class Chain {
  public:
   static Result<std::unique_ptr<Chain>> open(FileSystem& file_system, TopFile top,
                                              const OpenContext& context);
+  // As far as the chain can be followed. Only the image itself must be there: what ends the chain
+  // before its base goes to `broken`.
+  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system, TopFile top,
+                                                           const OpenContext& context,
+                                                           std::optional<Error>& broken);
 
   // Makes an older link the top: `layer` is its number, counted from the base, which is 0, "base",
   // or the name of its file. kInvalidArgument, with the links that there are, when it is none of
@@ -54,6 +60,8 @@ class Chain {
   Result<MapRun> map(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
 
  private:
+  Status open_links(FileSystem& file_system, TopFile top, const OpenContext& context);
+
   struct Piece;
   static void add_piece(const Piece& piece, std::vector<Piece>& pieces);
   Status collect(std::size_t level, DiskOffset at, std::span<std::byte> into,

@@ -65,19 +65,26 @@ Status make_monolithic_sparse(MadeFiles& made, const CreatePlan& plan) {
 }
 
 Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const CreatePlan& plan,
-                                   const Progress& progress) {
+                                   const CreateOptions& options) {
   const std::uint64_t total = plan.extents.size() + 1;
   std::uint64_t done = 0;
   const auto report = [&] {
     ++done;
-    if (progress)
-      progress(done, total);
+    if (options.progress)
+      options.progress(done, total);
+  };
+  const auto go_on = [&]() -> Status {
+    if (options.interrupted && options.interrupted())
+      return Error::from_errno(EINTR, image.native());
+    return {};
   };
   for (const NewFile& extent : plan.extents) {
+    RETURN_IF_ERROR(go_on());
     ASSIGN_OR_RETURN(const auto file, made.make(extent.path));
     RETURN_IF_ERROR(write_new_file(*file, extent, ""));
     report();
   }
+  RETURN_IF_ERROR(go_on());
   ASSIGN_OR_RETURN(const auto file, made.make(image));
   RETURN_IF_ERROR(write_descriptor_file(*file, plan.descriptor));
   report();
@@ -97,7 +104,7 @@ Result<std::vector<fs::path>> create_image(FileSystem& file_system, const fs::pa
   if (plan.embedded)
     RETURN_IF_ERROR(make_monolithic_sparse(made, plan));
   else
-    RETURN_IF_ERROR(make_extents_and_descriptor(made, image, plan, options.progress));
+    RETURN_IF_ERROR(make_extents_and_descriptor(made, image, plan, options));
   const fs::path directory = image.parent_path();
   RETURN_IF_ERROR(file_system.sync_directory(directory.empty() ? fs::path(".") : directory));
   std::vector<fs::path> paths = made.keep();

@@ -68,13 +68,8 @@ class Disk::Impl {
   Status open(const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
     ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
-    policy_.allow(folder_of(image));
-    for (const auto& parent : options_.parents)
-      policy_.allow(folder_of(parent));
-    for (const auto& folder : options_.search_dirs)
-      policy_.allow(folder);
-    auto chain = Chain::open(file_system_, std::move(top_file),
-                             {options_, policy_, files_, cache_, inflated_, helpers_});
+    allow_named(image);
+    auto chain = Chain::open(file_system_, std::move(top_file), context());
     if (!chain) {
       remove_new_overlay();
       return std::move(chain).error();
@@ -108,6 +103,41 @@ class Disk::Impl {
       static_cast<void>(file_system_.remove(new_overlay_).has_value());
     new_overlay_.clear();
   }
+
+  Result<DiskInfo> look(const std::filesystem::path& image) {
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
+    allow_named(image);
+    std::optional<Error> broken;
+    ASSIGN_OR_RETURN(
+        chain_, Chain::open_what_is_there(file_system_, std::move(top_file), context(), broken));
+    if (!options_.layer.empty()) {
+      // Without the base, nothing has its number.
+      if (broken)
+        return *std::move(broken);
+      RETURN_IF_ERROR(chain_->show_layer(options_.layer));
+    }
+    DiskInfo found = info();
+    found.broken = std::move(broken);
+    return found;
+  }
+
+  DiskInfo info() const {
+    DiskInfo info;
+    for (const auto& image : chain_->images())
+      info.layers.push_back(image->info());
+    return info;
+  }
+
+  // The folders of what the user named.
+  void allow_named(const std::filesystem::path& image) {
+    policy_.allow(folder_of(image));
+    for (const auto& parent : options_.parents)
+      policy_.allow(folder_of(parent));
+    for (const auto& folder : options_.search_dirs)
+      policy_.allow(folder);
+  }
+
+  OpenContext context() { return {options_, policy_, files_, cache_, inflated_, helpers_}; }
 
   bool writable() const noexcept { return options_.access == Access::kReadWrite; }
 
@@ -202,6 +232,13 @@ Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
   return std::unique_ptr<Disk>(new Disk(std::move(impl)));
 }
 
+Result<DiskInfo> Disk::look(FileSystem& file_system, const std::filesystem::path& image,
+                            OpenOptions options) {
+  options.access = Access::kReadOnly;
+  options.overlay.reset();
+  return Impl(file_system, std::move(options)).look(image);
+}
+
 std::uint64_t Disk::capacity() const noexcept {
   return impl_->capacity();
 }
@@ -234,10 +271,7 @@ std::uint32_t Disk::permissions() const noexcept {
 }
 
 DiskInfo Disk::info() const {
-  DiskInfo info;
-  for (const auto& image : impl_->chain_->images())
-    info.layers.push_back(image->info());
-  return info;
+  return impl_->info();
 }
 
 Result<std::size_t> Disk::read(DiskOffset at, std::span<std::byte> into) {

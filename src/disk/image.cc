@@ -90,10 +90,7 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
   if (!file)
     return std::move(file).error().with_context(
         fmt::format("{}: extent in line {}", path_.native(), line.line_number));
-  if ((*file)->id() == file_->file().id())
-    return Error::make(ErrorCode::kCorrupt,
-                       fmt::format("{}: line {} names the descriptor itself as an extent",
-                                   path_.native(), line.line_number));
+  RETURN_IF_ERROR(require_other_file(path_, line, file_->file(), **file));
   ASSIGN_OR_RETURN(
       OpenFile * adopted,
       context.files.adopt(std::move(*file), writable ? Access::kReadWrite : Access::kReadOnly));

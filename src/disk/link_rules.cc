@@ -123,6 +123,14 @@ Status judge_link(const std::filesystem::path& path, const Descriptor& descripto
                                       : Status{};
 }
 
+Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,
+                          const File& descriptor, const File& extent) {
+  if (extent.id() != descriptor.id())
+    return {};
+  return contradiction(
+      path, fmt::format("line {} names the descriptor itself as an extent", line.line_number));
+}
+
 Status require_disjoint(const std::filesystem::path& path, std::vector<FileRange> ranges) {
   std::sort(ranges.begin(), ranges.end(), [](const FileRange& a, const FileRange& b) {
     return std::pair(a.file, a.begin) < std::pair(b.file, b.begin);

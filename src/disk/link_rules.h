@@ -18,6 +18,10 @@ namespace vmdk {
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
                   bool drop_change_tracking = false);
 
+// kCorrupt when the extent that `line` of the descriptor at `path` names is the descriptor itself.
+Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,
+                          const File& descriptor, const File& extent);
+
 // The bytes of a file that an extent line stands for; a sparse extent takes the whole file.
 struct FileRange {
   const OpenFile* file = nullptr;

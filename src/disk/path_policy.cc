@@ -97,6 +97,10 @@ Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor
   auto as_named = open(descriptor_folder, in_utf8, access);
   if (as_named || !is_path_of_another_system(in_utf8))
     return as_named;
+  // A file that is there, and busy say, is the one that was meant.
+  if (const ErrorCode why = as_named.error().code();
+      why != ErrorCode::kNotFound && why != ErrorCode::kDenied)
+    return as_named;
   auto beside = open(descriptor_folder, base_name(in_utf8), access);
   // What a file beside the descriptor answers, a busy one say, tells more than the path's absence.
   return beside || beside.error().code() != ErrorCode::kNotFound ? std::move(beside)

@@ -247,10 +247,6 @@ std::vector<std::uint32_t> GrainAllocator::take_freed() {
   return std::exchange(freed_, {});
 }
 
-void GrainAllocator::put_back_freed(const std::vector<std::uint32_t>& sectors) {
-  freed(sectors);
-}
-
 void GrainAllocator::release(const std::vector<std::uint32_t>& sectors) {
   if (sectors.empty())
     return;

@@ -64,11 +64,11 @@ class GrainAllocator {
   // Space that no grain used when the image was opened; grain-aligned.
   void add_unused(FileOffset where, std::uint64_t grains);
 
+  // No entry names these grains any more; also after a commit that took them has failed.
   void freed(const std::vector<std::uint32_t>& sectors);
   std::vector<std::uint32_t> take_freed();
-  // The commit that dropped these grains succeeded / failed.
+  // The commit that dropped these grains succeeded.
   void release(const std::vector<std::uint32_t>& sectors);
-  void put_back_freed(const std::vector<std::uint32_t>& sectors);
 
   // Once a commit interval: ends the windows of idle streams.
   void tick();

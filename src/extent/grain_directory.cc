@@ -1,6 +1,7 @@
 #include "extent/grain_directory.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -92,6 +93,16 @@ Result<GrainDirectory> read_grain_directory(const File& file, const SparseHeader
                      header.descriptor_offset.count() + header.descriptor_size.count()});
   RETURN_IF_ERROR(require_disjoint(file, areas));
   return directory;
+}
+
+Status copy_primary_table(OpenFile& file, const GrainDirectory& directory, std::uint64_t index) {
+  std::array<std::byte, kGrainTableSize> table;
+  ASSIGN_OR_RETURN(const std::size_t got, file.file().read(directory.primary_table(index), table));
+  if (got != table.size())
+    return Error::make(ErrorCode::kIo,
+                       fmt::format("{}: grain table {} is cut off", file.name(), index));
+  const iovec part = part_of(table);
+  return file.write(directory.redundant_table(index), {&part, 1});
 }
 
 }  // namespace vmdk

@@ -8,6 +8,7 @@
 #include <vmdk/result.h>
 #include <vmdk/units.h>
 
+#include "extent/open_file.h"
 #include "format/sparse_header.h"
 
 namespace vmdk {
@@ -37,5 +38,8 @@ struct GrainDirectory {
 // bounds the memory by the length of the file.
 Result<GrainDirectory> read_grain_directory(const File& file, const SparseHeader& header,
                                             std::uint64_t file_size);
+
+// Writes the primary copy of a table over the redundant one. Requires: both exist.
+Status copy_primary_table(OpenFile& file, const GrainDirectory& directory, std::uint64_t index);
 
 }  // namespace vmdk

@@ -101,7 +101,7 @@ class SparseExtent::Commit : public ExtentCommit {
     finished_ = true;
     extent_.tables_.finish_commit(snapshot_, succeeded);
     if (!succeeded) {
-      extent_.allocator_.put_back_freed(freed_);
+      extent_.allocator_.freed(freed_);  // again: the next commit takes them
       return;
     }
     punch_freed();
@@ -266,21 +266,10 @@ Status SparseExtent::heal() {
   if (!header_.unclean || marked_)
     return {};
   for (const std::uint64_t table : unequal_tables_)
-    RETURN_IF_ERROR(heal_table(table));
+    RETURN_IF_ERROR(copy_primary_table(file_, tables_.layout().directory, table));
   unequal_tables_.clear();
   marked_ = true;
   return {};
-}
-
-Status SparseExtent::heal_table(std::uint64_t table) {
-  const GrainDirectory& directory = tables_.layout().directory;
-  std::array<std::byte, kGrainTableSize> bytes;
-  ASSIGN_OR_RETURN(const std::size_t got, file_.file().read(directory.primary_table(table), bytes));
-  if (got != bytes.size())
-    return Error::make(ErrorCode::kIo,
-                       fmt::format("{}: grain table {} is cut off", file_.name(), table));
-  const iovec part = part_of(bytes);
-  return file_.write(directory.redundant_table(table), {&part, 1});
 }
 
 Status SparseExtent::write_mark(bool unclean) {

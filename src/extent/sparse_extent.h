@@ -65,7 +65,6 @@ class SparseExtent : public Extent {
                GrainDirectory directory, const TableScan* scan, std::uint64_t file_size,
                TableCache& cache);
   Status write_mark(bool unclean);
-  Status heal_table(std::uint64_t table);
   Status grow_to(std::uint64_t end);
 
   OpenFile& file_;

@@ -79,7 +79,10 @@ class StreamExtent::Claims {
   }
 
   // Called before the claim is made, so that keeping it cannot fail.
-  void make_room() { claims_.reserve(claims_.size() + 1); }
+  void make_room() {
+    if (claims_.size() == claims_.capacity())
+      claims_.reserve(2 * claims_.size() + 8);
+  }
 
   void add(std::uint64_t grain) noexcept { claims_.push_back({{grain, 0}, nullptr}); }
 

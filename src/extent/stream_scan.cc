@@ -21,6 +21,8 @@ constexpr std::uint64_t kWindowBytes = kMiB;
 constexpr std::uint64_t kTableBytes = kMiB;
 // Records between two reports of progress.
 constexpr std::uint64_t kReportEvery = 256;
+// Of a record, in the file: the least that one can take.
+constexpr std::uint64_t kLeastRecord = kSectorSize;
 
 struct Area {
   std::uint64_t begin;  // sectors
@@ -128,8 +130,12 @@ class Scanner {
     if (state != GrainState::kData && state != GrainState::kBad)
       return {};
     ASSIGN_OR_RETURN(const GrainEntry entry, tables.entry(grain));
-    if (state == GrainState::kData)
+    // What the file has no room for is not kept: the memory is bounded by the file, not by what its
+    // tables say.
+    if (state == GrainState::kData && places_.size() < shape_.file_size / kLeastRecord)
       places_.push_back({grain, entry.sector()});
+    else if (state == GrainState::kData)
+      damage(fmt::format("grain {}: there are more entries than the file has sectors", grain));
     else
       damage(fmt::format("grain {}: its entry {} does not point at a grain inside the file", grain,
                          entry.sector()));
@@ -146,6 +152,12 @@ class Scanner {
       if (i > 0 && places_[i].sector == places_[i - 1].sector) {
         damage(fmt::format("grain {}: its entry {} is that of grain {} too", places_[i].grain,
                            places_[i].sector, places_[i - 1].grain));
+        continue;
+      }
+      // Not inflated: records inside each other would make the work grow with their square.
+      if (places_[i].sector < used_end_) {
+        damage(fmt::format("grain {}: its record at sector {} begins inside another one",
+                           places_[i].grain, places_[i].sector));
         continue;
       }
       RETURN_IF_ERROR(fetch(reader, places_[i]));
@@ -171,13 +183,10 @@ class Scanner {
     const std::uint64_t end = place.sector + (length ? *length / kSectorSize : 1);
     if (!length)
       damage(length.error().message());
-    else if (place.sector < used_end_)
-      damage(fmt::format("grain {}: its record at sector {} begins inside another one", place.grain,
-                         place.sector));
     else if (meets_metadata(place.sector, end))
       damage(fmt::format("grain {}: its record at sector {} lies in the metadata", place.grain,
                          place.sector));
-    used_end_ = std::max(used_end_, end);
+    used_end_ = end;
     return {};
   }
 

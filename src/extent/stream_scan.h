@@ -25,7 +25,8 @@ struct StreamScan {
 };
 
 // Reads the tables, then every record in the order of the file. `header` is the one that counts,
-// and judged. Memory: 16 bytes a grain that the tables name. An error only when reading fails.
+// and judged. Memory: 16 bytes a grain that the tables name, at most a 32nd of the
+// file's size. An error only when reading fails.
 Result<StreamScan> scan_stream(const File& file, const SparseHeader& header,
                                const GrainDirectory& directory, std::uint64_t extent_bytes,
                                const Progress& progress);

@@ -48,6 +48,9 @@ struct Front {
   // and the handle hears ENOSPC at its next write, sync or close, whichever comes first. While this
   // is set no attributes are kept by the kernel.
   std::atomic<std::uint64_t> past_end{0};
+  // Overruns since somebody was told. The kernel writes back by the handle opened last, which need
+  // not be the one that runs on and on: after many, any writer is told.
+  std::atomic<std::uint32_t> untold_overruns{0};
 
   // Writes inside the disk that failed after the kernel had accepted them from somebody, and the
   // errno of the first.

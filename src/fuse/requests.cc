@@ -105,8 +105,16 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept
 
 // Whether the handle ran past the end; it is told once.
 bool take_past_end(Front& front, std::uint64_t handle) noexcept {
-  return handle != 0 &&
-         front.past_end.compare_exchange_strong(handle, 0, std::memory_order_acq_rel);
+  constexpr std::uint32_t kPatience = 256;
+  if (handle == 0)
+    return false;
+  std::uint64_t expected = handle;
+  bool taken = front.past_end.compare_exchange_strong(expected, 0, std::memory_order_acq_rel);
+  if (!taken && Handle(handle).writable() && front.untold_overruns.load() > kPatience)
+    taken = front.past_end.exchange(0, std::memory_order_acq_rel) != 0;
+  if (taken)
+    front.untold_overruns.store(0);
+  return taken;
 }
 
 // The writer that ran past the end hears of it when the size is right again, so that what comes
@@ -208,7 +216,8 @@ void on_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t off
 
 void forget_handle(Front& front, Handle handle) noexcept {
   const OpenModes::Closed closed = front.modes.close(handle);
-  take_past_end(front, handle.bits());  // it was killed: nobody is left to be told
+  std::uint64_t killed = handle.bits();  // nobody is left to be told
+  front.past_end.compare_exchange_strong(killed, 0, std::memory_order_acq_rel);
   if (closed.last_writer)
     front.disk.request_commit();
   if (closed.last && front.on_last_close)
@@ -320,6 +329,7 @@ void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size
     if (count < size && from_cache) {
       // The writer has long been told that all went well. Stop it and take the size back.
       front.past_end.store(file->fh, std::memory_order_release);
+      front.untold_overruns.fetch_add(1);
       front.notifier.restore_size();
       fuse_reply_write(request, size);
       return 0;

@@ -11,14 +11,11 @@
 #include "vmdkfuse/launcher.h"
 #include "vmdkfuse/list_command.h"
 #include "vmdkfuse/options.h"
+#include "vmdkfuse/output.h"
 #include "vmdkfuse/unmount_command.h"
 
 namespace vmdkfuse {
 namespace {
-
-int print(const std::string& text) {
-  return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? kOk : kSystem;
-}
 
 int mount(const Options& options) {
   if (options.foreground) {
@@ -44,11 +41,11 @@ int run_command_line(std::span<const std::string> arguments) {
     case Action::kList:
       return list_mounts(options->json);
     case Action::kHelp:
-      return print(help_text());
+      return print_result(help_text());
     case Action::kHelpAll:
-      return print(full_help_text());
+      return print_result(full_help_text());
     case Action::kVersion:
-      return print(version_text());
+      return print_result(version_text());
   }
   return kInternal;
 }

@@ -112,6 +112,8 @@ Status Daemon::open_disk() {
   vmdk::OpenOptions open = plan_open(options_, log_.sink());
   auto disk = Disk::open(file_system_, image(), open);
   if (!disk && open.access == vmdk::Access::kReadWrite && is_write_protected(disk.error())) {
+    if (options_.insist_on_writing)
+      return std::move(disk).error().with_hint("without -w it is mounted read-only");
     open.access = vmdk::Access::kReadOnly;
     auto protected_disk = Disk::open(file_system_, image(), open);
     // Where reading is refused as well, the first answer was about more than writing.

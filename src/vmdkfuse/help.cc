@@ -16,7 +16,7 @@ Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
 MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
-  -w, --rw              read-write (the default)
+  -w, --rw              read-write; default: read-only if write-protected
       --overlay=FILE    leave IMAGE as it is, write to its child FILE; or "tmp"
       --force=WHAT      override one refusal: children, stale-lck
       --parent=FILE     use FILE as the next missing parent
@@ -39,7 +39,10 @@ Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
 
 Access
   -r, --ro              read-only: image files are not opened for writing
-  -w, --rw              read-write (the default)
+  -w, --rw              read-write or not at all. Without -w, or with the
+                        "-o rw" that mount(8) always passes, a
+                        write-protected image is mounted read-only, with a
+                        warning
       --overlay=FILE    leave IMAGE and its parents as they are: what is
                         written goes to FILE, a VMDK that is a child of IMAGE;
                         made if it is not there, else continued

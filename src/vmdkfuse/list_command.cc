@@ -1,7 +1,6 @@
 #include "vmdkfuse/list_command.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,7 +10,7 @@
 
 #include "base/text.h"
 #include "vmdkfuse/control_socket.h"
-#include "vmdkfuse/exit_codes.h"
+#include "vmdkfuse/output.h"
 
 namespace vmdkfuse {
 namespace {
@@ -67,8 +66,7 @@ int list_mounts(bool json) {
     mounts.push_back(
         {std::move(entry), client ? std::optional<pid_t>(client->daemon()) : std::nullopt});
   }
-  const std::string text = json ? mounts_as_json(mounts) : mounts_as_text(mounts);
-  return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? kOk : kSystem;
+  return print_result(json ? mounts_as_json(mounts) : mounts_as_text(mounts));
 }
 
 }  // namespace vmdkfuse

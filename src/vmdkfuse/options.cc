@@ -76,6 +76,18 @@ Status keep_text(Options& options, std::string_view value) {
   return {};
 }
 
+Status read_only(Options& options, std::string_view) {
+  options.read_only = true;
+  options.insist_on_writing = false;
+  return {};
+}
+
+Status read_write(Options& options, std::string_view) {
+  options.read_only = false;
+  options.insist_on_writing = true;
+  return {};
+}
+
 Status force(Options& options, std::string_view value) {
   if (value == "children")
     options.force_children = true;
@@ -162,8 +174,8 @@ Status debug(Options& options, std::string_view) {
 using O = Options;
 
 constexpr std::array kRules = {
-    Rule{"ro", 'r', false, true, assign<&O::read_only, true>},
-    Rule{"rw", 'w', false, true, assign<&O::read_only, false>},
+    Rule{"ro", 'r', false, true, read_only},
+    Rule{"rw", 'w', false, true, read_write},
     Rule{"share", 0, false, true, assign<&O::share, true>},
     Rule{"overlay", 0, true, true, keep_path<&O::overlay>},
     Rule{"force", 0, true, true, force},
@@ -232,6 +244,11 @@ Status apply_list_item(Options& options, const std::string& item) {
     if (!value)
       return std::move(value).error().with_context("max_read");
     options.max_read = *value;
+  }
+  // mount(8) passes it whether or not somebody asked for it, so it insists on nothing.
+  if (item == "rw") {
+    options.read_only = false;
+    return {};
   }
   if (item == "remount")
     return usage("a mount cannot be changed: unmount it and mount it again");
@@ -316,8 +333,11 @@ Status check_together(const Options& options) {
   }
   switch (options.action) {
     case Action::kMount:
-      if (count != 2)
+      if (count < 2)
         return usage("IMAGE and MOUNTPOINT are needed (see --help)");
+      if (count > 2)
+        return usage(fmt::format("\"{}\" is one word too many: IMAGE and MOUNTPOINT are two",
+                                 options.arguments[2]));
       break;
     case Action::kUnmount:
       if (count == 0)
@@ -325,13 +345,15 @@ Status check_together(const Options& options) {
       return {};
     case Action::kList:
       if (count != 0)
-        return usage("--list takes no argument");
+        return usage(fmt::format("\"{}\": --list takes no argument", options.arguments[0]));
       return {};
     default:
       return {};
   }
   if (options.json)
     return usage("--json goes with --list");
+  if (options.insist_on_writing && !options.layer.empty())
+    return usage("--layer only reads: it does not go with --rw");
   if (!options.overlay.empty() && !options.layer.empty())
     return usage("--layer only reads: to write over an older layer, give its file as IMAGE");
   if (!options.overlay.empty() && options.read_only)

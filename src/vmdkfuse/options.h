@@ -27,6 +27,7 @@ struct Options {
   std::vector<std::string> arguments;  // IMAGE MOUNTPOINT, or the MOUNTPOINTs of -u
 
   bool read_only = false;
+  bool insist_on_writing = false;  // no read-only mount where the image is write-protected
   bool share = false;
   bool force_children = false;
   bool force_stale_lck = false;

@@ -184,6 +184,44 @@ TEST_F(CheckTest, DamagedHeadersAndDirectoriesAreFindings) {
   EXPECT_EQ(check().exit_code(), 2);
 }
 
+// The same in an image's own file, in a member of a split one, and in a parent.
+TEST_F(CheckTest, ADamagedHeaderIsDamageWhereverItStands) {
+  const auto spoil = [&](const std::filesystem::path& path) {
+    const std::array<std::byte, 8> grain_size{std::byte{7}};
+    memory_.poke(path, 20, grain_size);
+  };
+  make_image(false);
+  ASSERT_OK(build_split_sparse(memory_, "/vm/split.vmdk", {SparseSpec{.capacity = kMiB}}));
+  make_sparse("/vm/child.vmdk", child_of("d.vmdk"));
+  spoil("/vm/d.vmdk");
+  spoil("/vm/split-s001.vmdk");
+  for (const char* image : {"/vm/d.vmdk", "/vm/split.vmdk", "/vm/child.vmdk"}) {
+    CheckOptions options;
+    options.repair = true;
+    const auto before = all_bytes();
+    ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(memory_, image, options));
+    EXPECT_EQ(report.exit_code(), 2) << image;
+    expect_says(report, "grainSize");
+    EXPECT_TRUE(all_bytes() == before) << image;
+  }
+  memory_.put("/vm/notes.txt", "no image");
+  EXPECT_THAT(check_image(memory_, "/vm/notes.txt", {}), IsError(ErrorCode::kUnsupported));
+}
+
+TEST_F(CheckTest, FiguresAreThoseOfEachImage) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  make_sparse("/vm/d.vmdk", child_of("base.vmdk"));
+  const CheckReport report = check();
+  EXPECT_EQ(report.allocated_grains, 0U);
+  EXPECT_EQ(report.total_grains, 16U);
+  ASSERT_EQ(report.layers.size(), 2U);
+  EXPECT_EQ(report.layers[0].file, "/vm/d.vmdk");
+  EXPECT_EQ(report.layers[0].allocated_grains, 0U);
+  EXPECT_EQ(report.layers[1].file, "/vm/base.vmdk");
+  EXPECT_EQ(report.layers[1].allocated_grains, 1U);
+  EXPECT_EQ(report.layers[1].total_grains, 16U);
+}
+
 TEST_F(CheckTest, TheWholeChainIsChecked) {
   make_sparse("/vm/d.vmdk", child_of("base.vmdk"));
   expect_says(check(), "parent disk not found");

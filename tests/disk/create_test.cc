@@ -26,6 +26,7 @@
 #include "format/sparse_header.h"
 #include "support/counting_file_system.h"
 #include "support/faulty_file_system.h"
+#include "support/image_types.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
 
@@ -35,22 +36,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMember = 4192256 * kSectorSize;  // bytes of a full member
-
-std::string_view name_of(ImageType type) {
-  switch (type) {
-    case ImageType::kMonolithicSparse:
-      return "monolithicSparse";
-    case ImageType::kTwoGbMaxExtentSparse:
-      return "twoGbMaxExtentSparse";
-    case ImageType::kMonolithicFlat:
-      return "monolithicFlat";
-    case ImageType::kTwoGbMaxExtentFlat:
-      return "twoGbMaxExtentFlat";
-    case ImageType::kVmfs:
-      return "vmfs";
-  }
-  return "";
-}
 
 bool is_sparse(ImageType type) {
   return type == ImageType::kMonolithicSparse || type == ImageType::kTwoGbMaxExtentSparse;

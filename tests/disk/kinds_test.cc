@@ -90,6 +90,18 @@ TEST_F(KindsTest, PathsOfOtherSystemsLeadBesideTheDescriptor) {
   }
 }
 
+// What is there as named is what was meant, whatever lies beside it.
+TEST_F(KindsTest, AFileWithABackslashInItsNameStandsForItself) {
+  memory_.put("/vm/x-flat.vmdk", std::string(64 * kKiB, 'x'));
+  DescriptorSpec descriptor;
+  descriptor.create_type = "monolithicFlat";
+  descriptor.extent_lines = {extent_line("RW", 64 * kKiB, "FLAT", R"(a\x-flat.vmdk)", 0)};
+  ASSERT_OK(build_descriptor(memory_, "/vm/d.vmdk", descriptor));
+  EXPECT_OK(open_readonly("/vm/d.vmdk"));
+  memory_.make_directory(R"(/vm/a\x-flat.vmdk)");
+  EXPECT_THAT(open_readonly("/vm/d.vmdk"), HasMessage(R"(/vm/a\x-flat.vmdk)"));
+}
+
 TEST_F(KindsTest, APathOfThisSystemIsNotReducedToItsName) {
   memory_.put("/vm/a-flat.vmdk", std::string(64 * kKiB, 'a'));
   DescriptorSpec descriptor;

@@ -143,7 +143,9 @@ TEST_F(SampleDisksTest, TheFuzzersFileIsRefusedAtOnce) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_THAT(open(sample("hostile-afl9.vmdk"), Access::kReadOnly), IsError(ErrorCode::kCorrupt));
   EXPECT_THAT(open(sample("hostile-afl9.vmdk"), Access::kReadWrite), IsError(ErrorCode::kCorrupt));
-  EXPECT_FALSE(check_image(files_, sample("hostile-afl9.vmdk"), {}));
+  ASSERT_OK_AND_ASSIGN(const CheckReport report,
+                       check_image(files_, sample("hostile-afl9.vmdk"), {}));
+  EXPECT_EQ(report.exit_code(), 2);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
 }
 

@@ -245,7 +245,7 @@ TEST_F(GrainAllocatorTest, FreedGrainsAreUsedAgainOnlyWhenNobodyCanSeeThem) {
   EXPECT_EQ(freed, std::vector{sector});
   EXPECT_TRUE(allocator.take_freed().empty());
   EXPECT_NE(take_whole(), kBegin + kGrain);
-  allocator.put_back_freed(freed);  // the commit failed
+  allocator.freed(freed);  // the commit failed
   EXPECT_EQ(allocator.take_freed(), freed);
   {
     const auto reader = epochs_.enter();

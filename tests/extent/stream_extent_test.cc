@@ -325,6 +325,22 @@ TEST_F(StreamExtentTest, TheScanFindsSharedAndOverlappingRecords) {
   EXPECT_EQ(scanned().damaged, 1U);
 }
 
+TEST_F(StreamExtentTest, TheScanKeepsNoMoreThanTheFileHasRoomFor) {
+  StreamSpec spec = spec_of(512 * kGrain, {7});
+  spec.layout = StreamLayout::kFront;
+  make(spec);
+  std::vector<std::byte> table(kGrainTableSize);
+  for (std::size_t at = 0; at < table.size(); at += 4)
+    store_le32(table, at, static_cast<std::uint32_t>(built_.records.at(7) / kSectorSize));
+  memory_.poke(kPath, built_.tables.at(0), table);
+  const StreamScan found = scanned();
+  EXPECT_EQ(found.damaged, 512U);  // the sound one is no longer the first of its sector
+  EXPECT_EQ(found.data_grains, memory_.size(kPath) / kSectorSize);
+  ASSERT_FALSE(found.findings.empty());
+  EXPECT_NE(found.findings[0].find("more entries than the file has sectors"), std::string::npos)
+      << found.findings[0];
+}
+
 TEST_F(StreamExtentTest, TheScanComparesTheCopies) {
   StreamSpec spec = spec_of(64 * kGrain, {7, 8});
   spec.layout = StreamLayout::kFrontRedundant;

@@ -93,6 +93,16 @@ TEST(OptionsTest, LastWordOnAccessWins) {
   EXPECT_TRUE(parse_mount({"-w", "-o", "ro"})->read_only);
 }
 
+// mount(8) passes "rw" always: only the option itself means it.
+TEST(OptionsTest, OnlyTheOptionInsistsOnWriting) {
+  EXPECT_FALSE(parse_mount({})->insist_on_writing);
+  EXPECT_FALSE(parse_mount({"-o", "rw"})->insist_on_writing);
+  EXPECT_TRUE(parse_mount({"-w"})->insist_on_writing);
+  EXPECT_TRUE(parse_mount({"--rw", "-o", "rw,dev"})->insist_on_writing);
+  EXPECT_FALSE(parse_mount({"-w", "-o", "ro"})->insist_on_writing);
+  EXPECT_FALSE(parse_mount({"-w", "-r"})->insist_on_writing);
+}
+
 TEST(OptionsTest, DebugMeansForeground) {
   for (const auto& arguments : {std::vector<std::string>{"-d"}, {"-o", "debug"}}) {
     const auto options = parse_mount(arguments);
@@ -138,10 +148,10 @@ TEST(OptionsTest, WhatMakesNoSenseTogetherIsRefused) {
 TEST(OptionsTest, ArgumentsAreCounted) {
   EXPECT_FALSE(parse({}));
   EXPECT_FALSE(parse({"one"}));
-  EXPECT_FALSE(parse({"one", "two", "three"}));
+  EXPECT_THAT(parse({"one", "two", "three"}), HasMessage("\"three\" is one word too many"));
   EXPECT_FALSE(parse({"-u"}));
   EXPECT_OK(parse({"-u", "a", "b"}));
-  EXPECT_FALSE(parse({"--list", "a"}));
+  EXPECT_THAT(parse({"--list", "a"}), HasMessage("\"a\": --list takes no argument"));
   EXPECT_OK(parse({"--list", "--json"}));
   EXPECT_EQ(parse({"--help"})->action, Action::kHelp);
   EXPECT_EQ(parse({"--help-all"})->action, Action::kHelpAll);
@@ -173,6 +183,7 @@ TEST(OptionsTest, ALayerIsOnlyRead) {
   ASSERT_OK(options);
   EXPECT_EQ(options->layer, "1");
   EXPECT_TRUE(options->read_only);
+  EXPECT_THAT(parse_mount({"--layer=1", "-w"}), HasMessage("it does not go with --rw"));
   EXPECT_THAT(parse_mount({"--layer=1", "--overlay=tmp"}), HasMessage("--layer only reads"));
   EXPECT_THAT(parse_mount({"-o", "layer="}), HasMessage("an empty"));
 }

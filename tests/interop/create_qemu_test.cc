@@ -21,6 +21,7 @@
 #include "format/descriptor.h"
 #include "io/posix_file_system.h"
 #include "support/command.h"
+#include "support/image_types.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 
@@ -30,22 +31,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMember = 4192256 * kSectorSize;  // bytes of a full member
-
-std::string_view name_of(ImageType type) {
-  switch (type) {
-    case ImageType::kMonolithicSparse:
-      return "monolithicSparse";
-    case ImageType::kTwoGbMaxExtentSparse:
-      return "twoGbMaxExtentSparse";
-    case ImageType::kMonolithicFlat:
-      return "monolithicFlat";
-    case ImageType::kTwoGbMaxExtentFlat:
-      return "twoGbMaxExtentFlat";
-    case ImageType::kVmfs:
-      return "vmfs";
-  }
-  return "";
-}
 
 class CreateQemuTest : public testing::Test {
  protected:

@@ -287,6 +287,19 @@ TEST_F(VmdkctlTest, CreateShowsProgressOnlyWhenAskedOffATerminal) {
                                               "vmdkctl: b.vmdk: 70 %", "vmdkctl: b.vmdk: 100 %"));
 }
 
+TEST_F(VmdkctlTest, CreateThatIsInterruptedLeavesNothing) {
+  for (const auto& [signal, status] :
+       {std::pair<std::string, int>{"INT", 130}, {"TERM", 143}, {"HUP", 129}}) {
+    const CommandResult result = run_command(fmt::format(
+        "cd {} && timeout --preserve-status -s {} 0.2 {} create --type=twoGbMaxExtentFlat a.vmdk "
+        "40T; echo status $?",
+        shell_word(folder_.path().string()), signal, shell_word(VMDKCTL)));
+    EXPECT_EQ(result.out, fmt::format("status {}\n", status)) << result.to_text();
+    EXPECT_EQ(result.err, "vmdkctl: a.vmdk: Interrupted system call\n");
+    EXPECT_TRUE(fs::is_empty(folder_.path())) << signal;
+  }
+}
+
 TEST_F(VmdkctlTest, CreateMakesChildrenAndTellsWhereTheParentMustBeAllowed) {
   create("base.vmdk 10M");
   const CommandResult beside = vmdkctl("create --parent=base.vmdk child.vmdk");
@@ -318,6 +331,7 @@ TEST_F(VmdkctlTest, InfoShowsTheWholeChainOldestFirst) {
     EXPECT_EQ(info["layers"][i]["index"], i);
     EXPECT_EQ(fs::path(info["layers"][i]["file"].get<std::string>()).filename(), names[i]);
   }
+  EXPECT_EQ(info["chainComplete"], true);
   EXPECT_FALSE(info["layers"][0].contains("parentCid"));
   EXPECT_EQ(info["layers"][2]["parentCid"], info["layers"][1]["cid"]);
   EXPECT_EQ(info["parentCid"], info["layers"][1]["cid"]);
@@ -345,6 +359,31 @@ TEST_F(VmdkctlTest, InfoShowsAChainWhoseParentWasChanged) {
   EXPECT_EQ(info["parentMatches"], false);
   EXPECT_EQ(info["parentCid"], cid);
   EXPECT_EQ(info["layers"][0]["cid"], other);
+}
+
+TEST_F(VmdkctlTest, InfoShowsWhatIsKnownWithoutAMissingParent) {
+  create("base.vmdk 10M");
+  create("--parent=base.vmdk middle.vmdk");
+  create("--parent=middle.vmdk top.vmdk");
+  fs::remove(path("base.vmdk"));
+  for (const std::string image : {"middle.vmdk", "top.vmdk"}) {
+    const CommandResult text = vmdkctl("info " + image);
+    EXPECT_EQ(text.status, 2) << image;
+    EXPECT_THAT(text.out, HasSubstr("virtual size     10 MiB (10485760 bytes)\n")) << image;
+    EXPECT_THAT(text.out, HasSubstr("(what is beneath it was not found)")) << image;
+    EXPECT_THAT(text.err, AllOf(HasSubstr("middle.vmdk: parent disk not found"),
+                                HasSubstr("wanted:    base.vmdk"), HasSubstr("looked at: "),
+                                HasSubstr("base.vmdk: no such file"), HasSubstr("--parent=FILE")));
+  }
+  EXPECT_THAT(vmdkctl("info middle.vmdk").out, HasSubstr("(not found)"));
+  const json info = json::parse(vmdkctl("info --json top.vmdk").out);
+  EXPECT_EQ(info["chainComplete"], false);
+  EXPECT_THAT(info["chainError"].get<std::string>(), HasSubstr("wanted:    base.vmdk"));
+  EXPECT_EQ(info["layers"].size(), 2U);
+  EXPECT_TRUE(info["layers"][0]["parentMatches"].is_null());
+  EXPECT_EQ(info["parentMatches"], true);
+  // Nothing is mounted, mapped or read of such a chain.
+  EXPECT_EQ(vmdkctl("map top.vmdk").status, 2);
 }
 
 TEST_F(VmdkctlTest, InfoTakesSeveralImagesAndGoesOnAfterAFailure) {
@@ -461,6 +500,21 @@ TEST_F(VmdkctlTest, CheckOfACleanImageEndsWith0) {
   EXPECT_EQ(report["allocatedGrains"], 2);
 }
 
+TEST_F(VmdkctlTest, CheckShowsEachImagesOwnFigures) {
+  create("base.vmdk 10M");
+  write_data("base.vmdk", 0, 100000);
+  create("--parent=base.vmdk child.vmdk");
+  const CommandResult result = vmdkctl("check child.vmdk");
+  EXPECT_EQ(result.status, 0) << result.to_text();
+  EXPECT_THAT(result.out, AllOf(HasSubstr("base.vmdk: parent, 2 of 160 grains in use\n"),
+                                HasSubstr("child.vmdk: clean, 0 of 160 grains in use\n")));
+  const json report = json_of("check --json child.vmdk");
+  EXPECT_EQ(report["allocatedGrains"], 0);
+  ASSERT_EQ(report["layers"].size(), 2U);
+  EXPECT_EQ(report["layers"][0]["allocatedGrains"], 2);
+  EXPECT_EQ(report["layers"][1]["allocatedGrains"], 0);
+}
+
 TEST_F(VmdkctlTest, CheckThatCannotRunEndsWith1) {
   const CommandResult result = vmdkctl("check missing.vmdk");
   EXPECT_EQ(result.status, 1);
@@ -481,6 +535,11 @@ TEST_F(VmdkctlTest, CheckOfADamagedImageEndsWith2AndNamesThePlace) {
   EXPECT_GE(report["damageCount"], 1);
   ASSERT_FALSE(report["findings"].empty());
   EXPECT_EQ(report["findings"][0]["severity"], "damage");
+  // Its header is no exception.
+  poke("disk.vmdk", 20, "\x07");
+  const CommandResult header = vmdkctl("check disk.vmdk");
+  EXPECT_EQ(header.status, 2) << header.to_text();
+  EXPECT_THAT(header.out, HasSubstr("disk.vmdk: damage: sparse header: grainSize 7"));
 }
 
 TEST_F(VmdkctlTest, CheckFindsAnUncleanMarkAndRepairTakesItAway) {

@@ -188,6 +188,24 @@ TEST_P(DiskEndTest, WhoHoldsTheDiskHearsNothingOfAnothersOverrun) {
   unmount_and_compare();
 }
 
+// The kernel writes back by the handle that was opened last, not by that of who wrote.
+TEST_P(DiskEndTest, AnEndlessWriterStopsThoughAnotherHasOpenedTheDiskSince) {
+  const int writer = open(path(flat()).c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(writer, 0);
+  const int later = open(path(flat()).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(later, 0);
+  const std::string text(1 << 20, 'w');
+  ssize_t written = 0;
+  // More than the page cache keeps back.
+  for (std::uint64_t sum = 0; written >= 0 && sum < 4 * vmdk::kGiB; sum += text.size())
+    written = write(writer, text.data(), text.size());
+  EXPECT_LT(written, 0);
+  EXPECT_EQ(errno, ENOSPC);
+  close(later);
+  close(writer);
+  expect_full_size();
+}
+
 // After the error was told, by whatever call, the next write is like any other.
 TEST_P(DiskEndTest, AnOverrunIsToldOnce) {
   ASSERT_TRUE(shell("cp ref " + flat()));

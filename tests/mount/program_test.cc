@@ -70,6 +70,7 @@ TEST_F(ProgramTest, RefusalsSayWhatAndWhy) {
 TEST_F(ProgramTest, UsageErrorsAre1) {
   expect_refused("", 1, "IMAGE and MOUNTPOINT");
   expect_refused("disk.vmdk", 1, "IMAGE and MOUNTPOINT");
+  expect_refused("disk.vmdk flat ro", 1, "\"ro\" is one word too many");
   expect_refused("--commmit=3 disk.vmdk flat", 1,
                  "unknown option \"commmit\" (did you mean \"commit\"?)");
   expect_refused("-o ro,cashe=none disk.vmdk flat", 1,
@@ -110,6 +111,21 @@ TEST_F(ProgramTest, WriteProtectedImageIsMountedReadOnly) {
             std::string::npos)
       << result.err;
   EXPECT_EQ(shell_output("findmnt -n -o OPTIONS --target flat").substr(0, 3), "ro,");
+  unmount();
+  // mount(8) passes "rw" to every program; who says -w means it, as there.
+  EXPECT_EQ(vmdkfuse("--pid-file=pid -o rw locked/disk.vmdk flat").status, 0);
+  unmount();
+  expect_refused("-w locked/disk.vmdk flat", 32, "locked/disk.vmdk: Read-only file system");
+  expect_refused("-w locked/disk.vmdk flat", 32, "hint: without -w it is mounted read-only");
+}
+
+TEST_F(ProgramTest, OutputThatCannotBeWrittenIsAFailure) {
+  mount();
+  for (const std::string verb : {"--list", "--list --json", "--help", "--help-all", "--version"}) {
+    const CommandResult result = vmdkfuse(verb + " > /dev/full");
+    EXPECT_EQ(result.status, 2) << verb << "\n" << result.to_text();
+    EXPECT_EQ(result.err, "vmdkfuse: standard output: No space left on device\n") << verb;
+  }
   unmount();
 }
 

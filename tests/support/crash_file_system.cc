@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "support/crash_state_builder.h"
+#include "support/forwarding_file.h"
 
 namespace vmdk::test {
 namespace {
@@ -121,14 +122,10 @@ std::string to_string(const LogEntry& entry) {
                      entry.length);
 }
 
-class CrashFileSystem::Handle : public File {
+class CrashFileSystem::Handle : public ForwardingFile {
  public:
   Handle(CrashFileSystem& owner, std::unique_ptr<File> below, std::string key)
-      : owner_(owner), below_(std::move(below)), key_(std::move(key)) {}
-
-  Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override {
-    return below_->read(at, into);
-  }
+      : ForwardingFile(std::move(below)), owner_(owner), key_(std::move(key)) {}
 
   Status write(FileOffset at, std::span<const iovec> parts) override {
     LogEntry entry = entry_for(LogEntry::Kind::kWrite);
@@ -139,20 +136,20 @@ class CrashFileSystem::Handle : public File {
     entry.offset = at.bytes();
     entry.length = entry.data.size();
     const std::lock_guard guard(owner_.mutex_);
-    RETURN_IF_ERROR(below_->write(at, parts));
+    RETURN_IF_ERROR(below().write(at, parts));
     owner_.append(std::move(entry));
     return {};
   }
 
   Status grow(std::uint64_t end) override {
     const std::lock_guard guard(owner_.mutex_);
-    RETURN_IF_ERROR(below_->grow(end));
+    RETURN_IF_ERROR(below().grow(end));
     return append_size(LogEntry::Kind::kGrow);
   }
 
   Status resize(std::uint64_t size) override {
     const std::lock_guard guard(owner_.mutex_);
-    RETURN_IF_ERROR(below_->resize(size));
+    RETURN_IF_ERROR(below().resize(size));
     return append_size(LogEntry::Kind::kResize);
   }
 
@@ -161,43 +158,17 @@ class CrashFileSystem::Handle : public File {
     entry.offset = at.bytes();
     entry.length = length;
     const std::lock_guard guard(owner_.mutex_);
-    RETURN_IF_ERROR(below_->punch_hole(at, length));
+    RETURN_IF_ERROR(below().punch_hole(at, length));
     owner_.append(std::move(entry));
     return {};
   }
 
   Status sync() override {
     const std::lock_guard guard(owner_.mutex_);
-    RETURN_IF_ERROR(below_->sync());
+    RETURN_IF_ERROR(below().sync());
     owner_.append(entry_for(LogEntry::Kind::kSync));
     return {};
   }
-
-  Result<std::uint64_t> size() const override { return below_->size(); }
-
-  Result<std::uint64_t> allocated() const override { return below_->allocated(); }
-
-  Result<std::optional<FileOffset>> next_data(FileOffset from) const override {
-    return below_->next_data(from);
-  }
-
-  Result<std::optional<FileOffset>> next_hole(FileOffset from) const override {
-    return below_->next_hole(from);
-  }
-
-  void prefetch(FileOffset at, std::uint64_t length) const noexcept override {
-    below_->prefetch(at, length);
-  }
-
-  Status lock(LockMode mode) override { return below_->lock(mode); }
-
-  FileId id() const noexcept override { return below_->id(); }
-
-  std::int64_t modified_at_open() const noexcept override { return below_->modified_at_open(); }
-
-  std::uint32_t permissions() const noexcept override { return below_->permissions(); }
-
-  const std::string& name() const noexcept override { return below_->name(); }
 
  private:
   LogEntry entry_for(LogEntry::Kind kind) const {
@@ -211,13 +182,12 @@ class CrashFileSystem::Handle : public File {
   // Requires: the owner's mutex is held.
   Status append_size(LogEntry::Kind kind) {
     LogEntry entry = entry_for(kind);
-    ASSIGN_OR_RETURN(entry.length, below_->size());
+    ASSIGN_OR_RETURN(entry.length, below().size());
     owner_.append(std::move(entry));
     return {};
   }
 
   CrashFileSystem& owner_;
-  const std::unique_ptr<File> below_;
   const std::string key_;
 };
 

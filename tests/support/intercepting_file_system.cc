@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "support/forwarding_file.h"
 #include "support/memory_file_system.h"
 
 namespace vmdk::test {
@@ -22,14 +23,14 @@ std::string to_string(const FileOperation& operation) {
                      operation.offset, operation.length);
 }
 
-class InterceptingFileSystem::Handle : public File {
+class InterceptingFileSystem::Handle : public ForwardingFile {
  public:
   Handle(InterceptingFileSystem& owner, std::unique_ptr<File> below, std::string key)
-      : owner_(owner), below_(std::move(below)), key_(std::move(key)) {}
+      : ForwardingFile(std::move(below)), owner_(owner), key_(std::move(key)) {}
 
   Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override {
     RETURN_IF_ERROR(ask(OpKind::kRead, at.bytes(), into.size()));
-    return below_->read(at, into);
+    return below().read(at, into);
   }
 
   Status write(FileOffset at, std::span<const iovec> parts) override {
@@ -42,68 +43,60 @@ class InterceptingFileSystem::Handle : public File {
                                          .length = length,
                                          .parts = parts.size()});
     if (!fault)
-      return below_->write(at, parts);
+      return below().write(at, parts);
     RETURN_IF_ERROR(write_prefix(at, parts, fault->prefix));
     return Error::from_errno(fault->err, name());
   }
 
   Status grow(std::uint64_t end) override {
     RETURN_IF_ERROR(ask(OpKind::kGrow, end, 0));
-    return below_->grow(end);
+    return below().grow(end);
   }
 
   Status resize(std::uint64_t size) override {
     RETURN_IF_ERROR(ask(OpKind::kResize, size, 0));
-    return below_->resize(size);
+    return below().resize(size);
   }
 
   Status punch_hole(FileOffset at, std::uint64_t length) override {
     RETURN_IF_ERROR(ask(OpKind::kPunch, at.bytes(), length));
-    return below_->punch_hole(at, length);
+    return below().punch_hole(at, length);
   }
 
   Status sync() override {
     RETURN_IF_ERROR(ask(OpKind::kSync, 0, 0));
-    return below_->sync();
+    return below().sync();
   }
 
   Result<std::uint64_t> size() const override {
     RETURN_IF_ERROR(ask(OpKind::kSize, 0, 0));
-    return below_->size();
+    return below().size();
   }
 
   Result<std::uint64_t> allocated() const override {
     RETURN_IF_ERROR(ask(OpKind::kSize, 0, 0));
-    return below_->allocated();
+    return below().allocated();
   }
 
   Result<std::optional<FileOffset>> next_data(FileOffset from) const override {
     RETURN_IF_ERROR(ask(OpKind::kSeek, from.bytes(), 0));
-    return below_->next_data(from);
+    return below().next_data(from);
   }
 
   Result<std::optional<FileOffset>> next_hole(FileOffset from) const override {
     RETURN_IF_ERROR(ask(OpKind::kSeek, from.bytes(), 0));
-    return below_->next_hole(from);
+    return below().next_hole(from);
   }
 
   void prefetch(FileOffset at, std::uint64_t length) const noexcept override {
     if (ask(OpKind::kPrefetch, at.bytes(), length))
-      below_->prefetch(at, length);
+      below().prefetch(at, length);
   }
 
   Status lock(LockMode mode) override {
     RETURN_IF_ERROR(ask(OpKind::kLock, 0, 0));
-    return below_->lock(mode);
+    return below().lock(mode);
   }
-
-  FileId id() const noexcept override { return below_->id(); }
-
-  std::int64_t modified_at_open() const noexcept override { return below_->modified_at_open(); }
-
-  std::uint32_t permissions() const noexcept override { return below_->permissions(); }
-
-  const std::string& name() const noexcept override { return below_->name(); }
 
  private:
   Status ask(OpKind kind, std::uint64_t offset, std::uint64_t length) const {
@@ -122,11 +115,10 @@ class InterceptingFileSystem::Handle : public File {
       if (part.iov_len > 0)
         kept.push_back(part);
     }
-    return kept.empty() ? Status() : below_->write(at, kept);
+    return kept.empty() ? Status() : below().write(at, kept);
   }
 
   InterceptingFileSystem& owner_;
-  const std::unique_ptr<File> below_;
   const std::string key_;
 };
 

@@ -39,6 +39,12 @@ std::string_view verdict_word(const vmdk::CheckReport& report) {
   }
 }
 
+void put_figures(Json& json, std::uint64_t allocated, std::uint64_t total, std::uint64_t unused) {
+  json["allocatedGrains"] = allocated;
+  json["totalGrains"] = total;
+  json["unusedBytes"] = unused;
+}
+
 Json report_json(std::string_view image, const vmdk::CheckReport& report) {
   Json json;
   json["schema"] = kSchema;
@@ -46,9 +52,15 @@ Json report_json(std::string_view image, const vmdk::CheckReport& report) {
   json["verdict"] = verdict_word(report);
   json["damageCount"] = report.damage_count;
   json["leakCount"] = report.leak_count;
-  json["allocatedGrains"] = report.allocated_grains;
-  json["totalGrains"] = report.total_grains;
-  json["unusedBytes"] = report.unused_bytes;
+  put_figures(json, report.allocated_grains, report.total_grains, report.unused_bytes);
+  // From the base up, as everywhere.
+  json["layers"] = Json::array();
+  for (auto layer = report.layers.rbegin(); layer != report.layers.rend(); ++layer) {
+    Json entry;
+    put_bytes(entry, "file", layer->file);
+    put_figures(entry, layer->allocated_grains, layer->total_grains, layer->unused_bytes);
+    json["layers"].push_back(std::move(entry));
+  }
   json["findings"] = Json::array();
   for (const vmdk::Finding& finding : report.findings) {
     Json entry;
@@ -71,6 +83,16 @@ std::string counted(std::uint64_t count, std::string_view word) {
   return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
 }
 
+// ", 3 of 160 grains in use, 1 MiB unused": of one image, not of those beneath it.
+std::string figures(std::uint64_t allocated, std::uint64_t total, std::uint64_t unused) {
+  std::string text;
+  if (total > 0)
+    text += fmt::format(", {} of {} grains in use", allocated, total);
+  if (unused > 0)
+    text += fmt::format(", {} unused", vmdk::format_size(unused));
+  return text;
+}
+
 void print_report(std::string_view image, const vmdk::CheckReport& report) {
   for (const vmdk::Finding& finding : report.findings) {
     print_line(fmt::format("{}: {}: {}", vmdk::printable(finding.file),
@@ -78,15 +100,17 @@ void print_report(std::string_view image, const vmdk::CheckReport& report) {
   }
   for (const std::string& repair : report.repairs)
     print_line(fmt::format("repaired: {}", vmdk::printable(repair)));
+  for (std::size_t i = report.layers.size(); i-- > 1;) {
+    const vmdk::CheckedLayer& layer = report.layers[i];
+    print_line(
+        fmt::format("{}: parent{}", vmdk::printable(layer.file),
+                    figures(layer.allocated_grains, layer.total_grains, layer.unused_bytes)));
+  }
   std::string text = fmt::format("{}: {}", vmdk::printable(image), verdict_word(report));
   if (report.damage_count + report.leak_count > 0)
     text += fmt::format(", {}, {}", counted(report.damage_count, "error"),
                         counted(report.leak_count, "leak"));
-  if (report.total_grains > 0)
-    text += fmt::format(", {} of {} grains in use", report.allocated_grains, report.total_grains);
-  if (report.unused_bytes > 0)
-    text += fmt::format(", {} unused", vmdk::format_size(report.unused_bytes));
-  print_line(text);
+  print_line(text + figures(report.allocated_grains, report.total_grains, report.unused_bytes));
 }
 
 vmdk::Result<vmdk::CheckOptions> options_of(const Usage& usage, const Arguments& arguments) {
@@ -139,8 +163,9 @@ Verb check_verb() {
   Usage usage{
       "check",
       "IMAGE",
-      "Checks an image and its parents. Exit status: 0 clean, 1 could not run,\n"
-      "2 damage, 3 leaks, unclean mark or interrupted commit (which lose no data).",
+      "Checks an image and its parents. Exit status: 0 clean, 1 could not run (no\n"
+      "image, a kind that is not supported, files in use or unreadable), 2 damage, from\n"
+      "the header on, 3 leaks, unclean mark or interrupted commit (which lose no data).",
       {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
        {"repair", 0, OptionKind::kOptionalValue, "tables",
         "end an interrupted commit and clear the mark; with\n"

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "io/posix_file_system.h"
+#include "vmdkctl/interrupts.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/progress_line.h"
 #include "vmdkctl/verbs.h"
@@ -102,12 +103,18 @@ int run_create(const Usage& usage, const Arguments& arguments) {
     return kUsage;
   }
   const fs::path image = arguments.operands[0];
-  ProgressLine progress(image.native(), arguments.has("progress"));
-  options->progress = progress.callback();
   vmdk::PosixFileSystem file_system;
-  const auto made = vmdk::create_image(file_system, image, *options);
+  options->interrupted = Interrupts::pending;
+  const auto made = [&] {
+    const Interrupts interrupts;
+    ProgressLine progress(image.native(), arguments.has("progress"));
+    options->progress = progress.callback();
+    return vmdk::create_image(file_system, image, *options);
+  }();
   if (!made) {
     print_error(made.error());
+    if (Interrupts::pending())
+      Interrupts::die_of_it();
     return made.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed;
   }
   if (!options->parent.empty())

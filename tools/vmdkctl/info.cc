@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -25,6 +26,8 @@ struct Facts {
   std::uint64_t capacity = 0;   // bytes
   std::uint64_t allocated = 0;  // bytes of the whole chain, as the flat file would show them
   std::vector<vmdk::LayerInfo> layers;
+  // Why what lies beneath layer 0 is not here. Layers then count from the oldest that was found.
+  std::optional<vmdk::Error> broken;
 
   const vmdk::LayerInfo& top() const { return layers.back(); }
 };
@@ -47,13 +50,22 @@ bool parent_matches(const Facts& facts, std::size_t index) {
   return index > 0 && facts.layers[index].parent_cid == facts.layers[index - 1].cid;
 }
 
+// null: the parent was not found.
+Json parent_matches_json(const Facts& facts, std::size_t index) {
+  return index == 0 ? Json(nullptr) : Json(parent_matches(facts, index));
+}
+
 vmdk::Result<Facts> look(vmdk::FileSystem& file_system, const fs::path& image,
                          vmdk::OpenOptions options) {
   // Information is wanted about a running machine's disk and about a broken chain as well.
   options.share = true;
   options.ignore_cid = true;
-  ASSIGN_OR_RETURN(const auto disk, vmdk::Disk::open(file_system, image, std::move(options)));
-  Facts facts{image.native(), disk->capacity(), disk->allocated(), disk->info().layers};
+  ASSIGN_OR_RETURN(vmdk::DiskInfo info, vmdk::Disk::look(file_system, image, std::move(options)));
+  Facts facts{image.native(), info.layers.front().capacity, 0, std::move(info.layers),
+              std::move(info.broken)};
+  for (const vmdk::LayerInfo& layer : facts.layers)
+    facts.allocated += layer.allocated;
+  facts.allocated = std::min(facts.allocated, facts.capacity);
   std::reverse(facts.layers.begin(), facts.layers.end());
   return facts;
 }
@@ -86,7 +98,7 @@ Json layer_json(const Facts& facts, std::size_t index) {
   json["cid"] = cid_text(layer.cid);
   if (layer.parent_cid) {
     json["parentCid"] = cid_text(*layer.parent_cid);
-    json["parentMatches"] = parent_matches(facts, index);
+    json["parentMatches"] = parent_matches_json(facts, index);
     put_bytes(json, "parentHint", layer.parent_hint);
   }
   put_bytes(json, "adapter", layer.adapter);
@@ -118,8 +130,11 @@ Json facts_json(const Facts& facts) {
   json["cid"] = cid_text(top.cid);
   if (top.parent_cid) {
     json["parentCid"] = cid_text(*top.parent_cid);
-    json["parentMatches"] = parent_matches(facts, facts.layers.size() - 1);
+    json["parentMatches"] = parent_matches_json(facts, facts.layers.size() - 1);
   }
+  json["chainComplete"] = !facts.broken;
+  if (facts.broken)
+    put_bytes(json, "chainError", facts.broken->message());
   json["layers"] = Json::array();
   for (std::size_t i = 0; i < facts.layers.size(); ++i)
     json["layers"].push_back(layer_json(facts, i));
@@ -149,6 +164,8 @@ std::string content_row(const Facts& facts) {
   if (!top.parent_cid)
     return text + ", no parent";
   text += fmt::format(", parent {}", cid_text(*top.parent_cid));
+  if (facts.layers.size() == 1)
+    return text + " (not found)";
   if (parent_matches(facts, facts.layers.size() - 1))
     return text + " (matches)";
   return text + " (does not match: the parent was changed)";
@@ -175,6 +192,8 @@ void print_layers(const Facts& facts) {
                                    vmdk::format_size(layer.allocated), layer.create_type);
     if (i > 0 && !parent_matches(facts, i))
       text += "  (made over another content of its parent)";
+    if (i == 0 && facts.broken)
+      text += "  (what is beneath it was not found)";
     print_row(i == 0 ? "layers" : "", text);
   }
 }
@@ -213,12 +232,16 @@ int run_info(const Usage& usage, const Arguments& arguments) {
     }
     if (arguments.has("json")) {
       print_line(to_text(facts_json(*facts)));
-      continue;
+    } else {
+      if (!first)
+        print_line("");
+      first = false;
+      print_facts(*facts);
     }
-    if (!first)
-      print_line("");
-    first = false;
-    print_facts(*facts);
+    if (facts->broken) {
+      print_error(*facts->broken);
+      status = kFailed;
+    }
   }
   return status;
 }
@@ -226,14 +249,15 @@ int run_info(const Usage& usage, const Arguments& arguments) {
 }  // namespace
 
 Verb info_verb() {
-  Usage usage{
-      "info",
-      "IMAGE...",
-      "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
-      "beside a running machine.",
-      {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"}, layer_option()},
-      1,
-      std::numeric_limits<std::size_t>::max()};
+  Usage usage{"info",
+              "IMAGE...",
+              "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
+              "beside a running machine. A missing parent ends with status 2, after what is\n"
+              "known without it.",
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
+               layer_option()},
+              1,
+              std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
   return {std::move(usage), run_info, kFailed};

@@ -47,6 +47,8 @@ struct OpenOptions {
   bool force_stale_lck = false;
   // Write to a disk with change tracking, which ends with the first write.
   bool drop_change_tracking = false;
+  // Extents may be block devices of this host, named by their path beneath /dev.
+  bool allow_devices = false;
   // With kReadOnly: accept a parent whose content id is not the one the child names.
   bool ignore_cid = false;
   // Folders, besides those of the files the user named, beneath which named files may be opened.

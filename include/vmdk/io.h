@@ -109,6 +109,11 @@ class FileSystem {
                                                      const std::filesystem::path& relative,
                                                      Access access) = 0;
 
+  // Opens a block device that an image named and the user allowed. Nothing else (kUnsupported); to
+  // write, only one that the system itself does not use (EBUSY).
+  virtual Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
+                                                    Access access) = 0;
+
   // Creates a new file for reading and writing, mode 0666 less the umask; an existing one is an
   // error with EEXIST.
   virtual Result<std::unique_ptr<File>> create(const std::filesystem::path& path) = 0;

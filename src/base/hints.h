@@ -14,6 +14,9 @@ inline constexpr const char* kNeverWritableHint =
     "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it; "
     "qemu-img convert -O vmdk makes a copy that can be written to";
 
+// Of what lies on a device.
+inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";
+
 // Of an encrypted disk.
 inline constexpr const char* kEncryptedHint =
     "only VMware's programs have the key: take the encryption off in the settings of the machine";

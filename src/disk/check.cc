@@ -51,7 +51,7 @@ class Checker {
       : file_system_(file_system),
         options_(options),
         open_options_(with_log(options.open)),
-        policy_(file_system, open_options_.allow_dirs),
+        policy_(file_system, open_options_.allow_dirs, open_options_.allow_devices),
         files_(open_options_.share, open_options_.log) {}
 
   Result<CheckReport> run(const fs::path& image) {
@@ -178,7 +178,7 @@ class Checker {
 
   // A kind that is not served cannot be checked; a descriptor that contradicts itself is damage.
   Status judge(const fs::path& path, const Descriptor& descriptor) {
-    Status status = judge_link(path, descriptor, Access::kReadOnly);
+    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_);
     if (status || status.error().code() == ErrorCode::kUnsupported)
       return status;
     add(Severity::kDamage, path.native(), status.error().message());

@@ -61,7 +61,7 @@ class Disk::Impl {
   Impl(FileSystem& file_system, OpenOptions options)
       : file_system_(file_system),
         options_(complete(std::move(options))),
-        policy_(file_system, options_.allow_dirs),
+        policy_(file_system, options_.allow_dirs, options_.allow_devices),
         files_(options_.share, options_.log),
         cache_(options_.table_cache, epochs_) {}
 

@@ -44,7 +44,7 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
     return stream_is_read_only(top->file());
-  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options.drop_change_tracking));
+  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
     RETURN_IF_ERROR(image->add_part(line, access, context));
@@ -108,6 +108,13 @@ Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFil
         ErrorCode::kCorrupt,
         fmt::format("{}: cut: the file has {} bytes, line {} of {} needs {}", file.name(),
                     file_size, line.line_number, path_.native(), offset + size));
+  if (descriptor().create_type() == "fullDevice" && file_size != size)
+    return Error::make(
+        ErrorCode::kCorrupt,
+        fmt::format(
+            "{}: has {} bytes; line {} of {}, made for the whole device, says {}: it may be "
+            "another device",
+            file.name(), file_size, line.line_number, path_.native(), size));
   return std::unique_ptr<Extent>(
       std::make_unique<FlatExtent>(file, FileOffset(offset), size, writable));
 }

@@ -51,14 +51,19 @@ Error contradiction(const std::filesystem::path& path, std::string_view why) {
   return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
 }
 
-Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor) {
+Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor,
+                   const OpenOptions& options) {
   const std::string& type = descriptor.create_type();
   if (is_one_of(kMappedTypes, type))
     return mapping(path, fmt::format("createType \"{}\"", type));
-  if (is_one_of(kDeviceTypes, type))
-    return unsupported(path, fmt::format("createType \"{}\", a disk made of devices", type))
-        .with_hint("read the device itself; no VMDK stands in between");
-  if (!is_one_of(kServedTypes, type))
+  const bool of_devices = is_one_of(kDeviceTypes, type);
+  if (of_devices && !options.allow_devices)
+    return Error::make(ErrorCode::kDenied,
+                       fmt::format("{}: createType \"{}\": a disk made of devices, which were not "
+                                   "looked at",
+                                   path.native(), type))
+        .with_hint(kDevicesHint);
+  if (!of_devices && !is_one_of(kServedTypes, type))
     return unsupported(path, fmt::format("createType \"{}\"", type));
   for (const ExtentLine& line : descriptor.extents())
     if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
@@ -116,11 +121,12 @@ Status judge_writing(const std::filesystem::path& path, const Descriptor& descri
 }  // namespace
 
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
-                  bool drop_change_tracking) {
-  RETURN_IF_ERROR(judge_kinds(path, descriptor));
+                  const OpenOptions& options) {
+  RETURN_IF_ERROR(judge_kinds(path, descriptor, options));
   RETURN_IF_ERROR(judge_parent(path, descriptor));
-  return access == Access::kReadWrite ? judge_writing(path, descriptor, drop_change_tracking)
-                                      : Status{};
+  return access == Access::kReadWrite
+             ? judge_writing(path, descriptor, options.drop_change_tracking)
+             : Status{};
 }
 
 Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,

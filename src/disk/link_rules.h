@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include <vmdk/disk.h>
 #include <vmdk/io.h>
 #include <vmdk/result.h>
 
@@ -13,10 +14,10 @@
 
 namespace vmdk {
 
-// kUnsupported: a kind that is not served, or not for writing, with its name; kCorrupt: the
-// descriptor contradicts itself. `drop_change_tracking`: it is no reason not to write.
+// kUnsupported: a kind that is not served, or not for writing, with its name; kDenied: one of
+// devices, which `options` do not allow; kCorrupt: the descriptor contradicts itself.
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
-                  bool drop_change_tracking = false);
+                  const OpenOptions& options);
 
 // kCorrupt when the extent that `line` of the descriptor at `path` names is the descriptor itself.
 Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,

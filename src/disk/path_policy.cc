@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
+
 namespace vmdk {
 namespace {
 
@@ -36,6 +38,11 @@ bool is_path_of_another_system(const std::string& name) noexcept {
          name.starts_with("/vmfs/");
 }
 
+// In normal form, so that "/dev/../etc/passwd" is none.
+bool is_device_name(const fs::path& name) {
+  return name.is_absolute() && !beneath("/dev", name.lexically_normal()).empty();
+}
+
 }  // namespace
 
 fs::path folder_of(const fs::path& file) {
@@ -52,8 +59,8 @@ std::string base_name(const std::string& name) {
   return name.substr(name.find_last_of("/\\") + 1);
 }
 
-PathPolicy::PathPolicy(FileSystem& file_system, std::vector<fs::path> allowed)
-    : file_system_(file_system) {
+PathPolicy::PathPolicy(FileSystem& file_system, std::vector<fs::path> allowed, bool devices)
+    : file_system_(file_system), devices_(devices) {
   for (const fs::path& folder : allowed)
     allow(folder);
 }
@@ -89,6 +96,12 @@ Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor
                                                       const std::string& name,
                                                       const std::string& in_utf8,
                                                       Access access) const {
+  if (is_device_name(name)) {
+    if (devices_)
+      return file_system_.open_device(fs::path(name).lexically_normal(), access);
+    return Error::make(ErrorCode::kDenied, fmt::format("{}: a device: not looked at", name))
+        .with_hint(kDevicesHint);
+  }
   if (in_utf8 != name) {
     auto as_bytes = open(descriptor_folder, name, access);
     if (as_bytes)

@@ -16,7 +16,8 @@ namespace vmdk {
 // stranger's image could make us read /etc/shadow and show it as a disk.
 class PathPolicy {
  public:
-  PathPolicy(FileSystem& file_system, std::vector<std::filesystem::path> allowed);
+  // `devices`: extents may be block devices beneath /dev.
+  PathPolicy(FileSystem& file_system, std::vector<std::filesystem::path> allowed, bool devices);
 
   // The folder of a file that the user named.
   void allow(const std::filesystem::path& folder);
@@ -35,6 +36,7 @@ class PathPolicy {
 
  private:
   FileSystem& file_system_;
+  const bool devices_;
   std::vector<std::filesystem::path> folders_;  // absolute, normal form
 };
 

@@ -56,6 +56,7 @@ Access
       --drop-cbt        write to a disk with change tracking, which ends with
                         the first write: the next backup has to be a full one
       --allow-dir=DIR   files named inside an image may be beneath DIR
+      --allow-devices   an image may name block devices of this host
 
 Chain
       --layer=N|NAME    read-only: the disk as of an older layer: its number

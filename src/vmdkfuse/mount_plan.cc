@@ -94,6 +94,7 @@ vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   open.force_children = options.force_children;
   open.force_stale_lck = options.force_stale_lck;
   open.drop_change_tracking = options.drop_cbt;
+  open.allow_devices = options.allow_devices;
   open.ignore_cid = options.ignore_cid;
   open.allow_dirs = options.allow_dirs;
   open.parents = options.parents;

@@ -180,6 +180,7 @@ constexpr std::array kRules = {
     Rule{"overlay", 0, true, true, keep_path<&O::overlay>},
     Rule{"force", 0, true, true, force},
     Rule{"drop-cbt", 0, false, true, assign<&O::drop_cbt, true>},
+    Rule{"allow-devices", 0, false, true, assign<&O::allow_devices, true>},
     Rule{"allow-dir", 0, true, true, append<&O::allow_dirs>},
     Rule{"search", 0, true, true, append<&O::search_dirs>},
     Rule{"layer", 0, true, true, keep_text<&O::layer>},

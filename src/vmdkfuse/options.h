@@ -32,6 +32,7 @@ struct Options {
   bool force_children = false;
   bool force_stale_lck = false;
   bool drop_cbt = false;
+  bool allow_devices = false;
   std::vector<std::filesystem::path> allow_dirs;
   std::string overlay;  // a file, or "tmp"; empty: none
 

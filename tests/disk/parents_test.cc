@@ -15,7 +15,7 @@ class PathPolicyTest : public DiskFixture {};
 TEST_F(PathPolicyTest, OnlyBeneathTheFolderAndTheAllowedOnes) {
   for (const char* name : {"/vm/a.vmdk", "/vm/sub/b.vmdk", "/other/c.vmdk", "/etc/shadow"})
     memory_.put(name, "x");
-  PathPolicy policy(memory_, {});
+  PathPolicy policy(memory_, {}, false);
   const auto opens = [&](const std::string& name) {
     return policy.open("/vm", name, Access::kReadOnly);
   };

@@ -106,7 +106,7 @@ TEST_F(RefusalsTest, KindsThatAreNotServed) {
   device.create_type = "fullDevice";
   device.extent_lines = {extent_line("RW", kMiB, "FLAT", "/dev/sdb", 0)};
   ASSERT_OK(build_descriptor(memory_, "/vm/device.vmdk", device));
-  expect_refused("/vm/device.vmdk", "createType \"fullDevice\", a disk made of devices");
+  expect_refused("/vm/device.vmdk", "createType \"fullDevice\": a disk made of devices");
   expect_refused("/vm/device.vmdk", "read the device itself");
   DescriptorSpec esx;
   esx.create_type = "vmfs";

@@ -145,11 +145,14 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"create",
        {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
         "--allow-dir", "--progress", "--help"}},
-      {"info", {"--json", "--layer", "--parent", "--search", "--allow-dir", "--help"}},
+      {"info",
+       {"--json", "--layer", "--parent", "--search", "--allow-dir", "--allow-devices", "--help"}},
       {"check",
        {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"map",
+       {"--json", "--share", "--layer", "--parent", "--search", "--allow-dir", "--allow-devices",
         "--help"}},
-      {"map", {"--json", "--share", "--layer", "--parent", "--search", "--allow-dir", "--help"}},
   };
   return options;
 }

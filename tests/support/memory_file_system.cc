@@ -244,6 +244,13 @@ Result<std::unique_ptr<File>> MemoryFileSystem::create(const std::filesystem::pa
   return std::make_unique<Handle>(node, path.string(), Access::kReadWrite);
 }
 
+Result<std::unique_ptr<File>> MemoryFileSystem::open_device(const std::filesystem::path& path,
+                                                            Access access) {
+  if (!normal_path(path).starts_with("/dev/"))
+    return Error::make(ErrorCode::kUnsupported, path.string() + ": not a block device");
+  return open(path, access);
+}
+
 Result<std::unique_ptr<File>> MemoryFileSystem::create_unnamed(
     const std::filesystem::path& directory) {
   if (!is_directory(normal_path(directory)))

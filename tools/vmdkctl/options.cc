@@ -174,7 +174,8 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 std::vector<OptionSpec> chain_options() {
   return {{"parent", 0, OptionKind::kList, "FILE", "use FILE as the next missing parent"},
           {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
-          {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"}};
+          {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"},
+          {"allow-devices", 0, OptionKind::kFlag, "", "the image may name block devices"}};
 }
 
 OptionSpec layer_option() {
@@ -190,6 +191,7 @@ vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   options.layer = arguments.value("layer").value_or("");
   for (const std::string& directory : arguments.list("search"))
     options.search_dirs.emplace_back(directory);
+  options.allow_devices = arguments.has("allow-devices");
   for (const std::string& directory : arguments.list("allow-dir"))
     options.allow_dirs.emplace_back(directory);
   for (const OptionSpec& option : usage.options) {

@@ -23,8 +23,22 @@ enum class LogLevel { kInfo, kWarning, kError };
 // Receives one-line messages without a line end; called from any thread.
 using LogSink = std::function<void(LogLevel, std::string_view)>;
 
+// Where writes go when the image is to stay as it is: to a sparse child of it.
+struct Overlay {
+  // Made when it is not there, else continued, if it is a child of the image.
+  std::filesystem::path file;
+  // When `file` is empty: the folder of a child without a name. Nobody else sees it, and it goes
+  // with the Disk or with the process, however that ends.
+  std::filesystem::path scratch_dir;
+};
+
 struct OpenOptions {
   Access access = Access::kReadWrite;
+  // With kReadWrite: the image and its parents are opened for reading only.
+  std::optional<Overlay> overlay;
+  // With kReadOnly: show the disk as of an older link of the chain: its number, counted from the
+  // base, which is 0 (or "base"), or the name of its file. Empty: the image itself.
+  std::string layer;
   // With kReadOnly: open although somebody else writes; the view may be torn.
   bool share = false;
   // Write to an image although another one in its folder names it as its parent.
@@ -37,6 +51,10 @@ struct OpenOptions {
   // With kReadOnly: read an SESparse extent although its journal holds changes that its tables do
   // not have yet; they are not shown.
   bool force_journal = false;
+  // Write to a disk with change tracking, which ends with the first write.
+  bool drop_change_tracking = false;
+  // Extents may be block devices of this host, named by their path beneath /dev.
+  bool allow_devices = false;
   // With kReadOnly: accept a parent whose content id is not the one the child names.
   bool ignore_cid = false;
   // Folders, besides those of the files the user named, beneath which named files may be opened.
@@ -131,7 +149,8 @@ class Disk {
       const noexcept;  // bytes: of the image's first sparse extent, else 4096
   // Bytes the chain occupies on the host, at most capacity().
   std::uint64_t allocated() const noexcept;
-  // The image file's time of change, permission bits; as when it was opened.
+  // The image file's time of change, permission bits; as when it was opened. Over an overlay: those
+  // of the overlay and of the image, with the owner's right to write.
   std::int64_t modified_at_open() const noexcept;
   std::uint32_t permissions() const noexcept;
   DiskInfo info() const;
@@ -171,6 +190,10 @@ class Disk {
   // flush(), then clears the unclean marks that this open set or healed and cuts unused space at
   // the ends of the files. No other call may be running; afterwards only the destructor may follow.
   Status close();
+
+  // For a caller that could not use the disk, in place of close(): takes an overlay away again that
+  // this open made. Requires: nothing was written.
+  void abandon();
 
  private:
   class Impl;

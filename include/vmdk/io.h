@@ -32,6 +32,7 @@ enum class LockMode {
 struct FileId {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
+  std::uint64_t part = 0;  // byte of the file where a window into it begins; 0: the whole file
   auto operator<=>(const FileId&) const noexcept = default;
 };
 
@@ -108,9 +109,17 @@ class FileSystem {
                                                      const std::filesystem::path& relative,
                                                      Access access) = 0;
 
+  // Opens a block device that an image named and the user allowed. Nothing else (kUnsupported); to
+  // write, only one that the system itself does not use (EBUSY).
+  virtual Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
+                                                    Access access) = 0;
+
   // Creates a new file for reading and writing, mode 0666 less the umask; an existing one is an
   // error with EEXIST.
   virtual Result<std::unique_ptr<File>> create(const std::filesystem::path& path) = 0;
+  // Creates a file without a name in `directory`, for its owner alone: nobody else can open it, and
+  // it goes with its handle, however the process ends.
+  virtual Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) = 0;
   virtual Status remove(const std::filesystem::path& path) = 0;
 
   // Makes names created in or removed from `directory` durable.

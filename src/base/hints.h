@@ -6,4 +6,19 @@ namespace vmdk {
 // Of an image that another program has locked. A program that knows another way out adds it.
 inline constexpr const char* kInUseHint = "stop the program that uses it";
 
+// Of an image that cannot be written to, while reading it and writing beside it are possible.
+inline constexpr const char* kReadOnlyHint =
+    "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it";
+// Of one that never can be written to.
+inline constexpr const char* kNeverWritableHint =
+    "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it; "
+    "qemu-img convert -O vmdk makes a copy that can be written to";
+
+// Of what lies on a device.
+inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";
+
+// Of an encrypted disk.
+inline constexpr const char* kEncryptedHint =
+    "only VMware's programs have the key: take the encryption off in the settings of the machine";
+
 }  // namespace vmdk

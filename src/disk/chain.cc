@@ -1,8 +1,11 @@
 #include "disk/chain.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <iterator>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,20 +40,18 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
 
 }  // namespace
 
-Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system,
-                                           const std::filesystem::path& image,
+Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, TopFile top,
                                            const OpenContext& context) {
   auto chain = std::make_unique<Chain>();
-  RETURN_IF_ERROR(chain->open_links(file_system, image, context));
+  RETURN_IF_ERROR(chain->open_links(file_system, std::move(top), context));
   return chain;
 }
 
-Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system,
-                                                         const std::filesystem::path& image,
+Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system, TopFile top,
                                                          const OpenContext& context,
                                                          std::optional<Error>& broken) {
   auto chain = std::make_unique<Chain>();
-  auto status = chain->open_links(file_system, image, context);
+  auto status = chain->open_links(file_system, std::move(top), context);
   if (!status && chain->images_.empty())
     return std::move(status).error();
   if (!status)
@@ -58,14 +59,14 @@ Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system
   return chain;
 }
 
-Status Chain::open_links(FileSystem& file_system, const std::filesystem::path& image,
-                         const OpenContext& context) {
+Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
   ParentLocator locator(file_system, context.policy, context.options);
   Access access = context.options.access;
+  const std::filesystem::path image = top.path;
   std::filesystem::path path = image;
-  ASSIGN_OR_RETURN(std::unique_ptr<File> file, file_system.open(image, access));
+  std::unique_ptr<File> file = std::move(top.file);
   ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
-  if (access == Access::kReadWrite)
+  if (access == Access::kReadWrite && !top.unnamed)
     RETURN_IF_ERROR(guard_writes(file_system, image, text.descriptor, context.options));
   std::vector<FileId> seen;
   for (;;) {
@@ -95,6 +96,43 @@ Status Chain::open_links(FileSystem& file_system, const std::filesystem::path& i
     text = std::move(parent.text);
     access = Access::kReadOnly;
   }
+}
+
+std::string Chain::list_layers() const {
+  std::string text;
+  for (std::size_t i = images_.size(); i-- > 0;)
+    text += fmt::format("\n    {:<3}{}", images_.size() - 1 - i, images_[i]->path().native());
+  return text;
+}
+
+// The place in images_.
+Result<std::size_t> Chain::find_layer(std::string_view layer) const {
+  const std::size_t last = images_.size() - 1;
+  std::size_t number = 0;
+  const auto [stop, error] = std::from_chars(layer.data(), layer.data() + layer.size(), number);
+  if (error == std::errc{} && stop == layer.data() + layer.size() && number <= last)
+    return last - number;
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i <= last; ++i)
+    if (images_[i]->path() == layer || base_name(images_[i]->path().native()) == layer)
+      found.push_back(i);
+  if (found.size() == 1)
+    return found.front();
+  if (found.empty() && layer == "base")
+    return last;
+  return Error::make(
+             ErrorCode::kInvalidArgument,
+             fmt::format("{}: {} \"{}\"; its layers are{}", top().path().native(),
+                         found.empty() ? "no layer" : "more than one layer", layer, list_layers()))
+      .with_hint("--layer takes the number or the name of one");
+}
+
+Status Chain::show_layer(std::string_view layer) {
+  ASSIGN_OR_RETURN(const std::size_t place, find_layer(layer));
+  const auto end = images_.begin() + static_cast<std::ptrdiff_t>(place);
+  std::move(images_.begin(), end, std::back_inserter(newer_));
+  images_.erase(images_.begin(), end);
+  return {};
 }
 
 // Bytes of one extent that go to one place in memory.

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <vmdk/disk.h>
@@ -21,17 +23,27 @@ namespace vmdk {
 // Links deeper than this are taken for a mistake.
 inline constexpr std::size_t kMaxChainDepth = 64;
 
+// What a chain begins with, opened as context.options.access says.
+struct TopFile {
+  std::filesystem::path path;
+  std::unique_ptr<File> file;
+  bool unnamed = false;  // no other program can know of it
+};
+
 class Chain {
  public:
-  static Result<std::unique_ptr<Chain>> open(FileSystem& file_system,
-                                             const std::filesystem::path& image,
+  static Result<std::unique_ptr<Chain>> open(FileSystem& file_system, TopFile top,
                                              const OpenContext& context);
   // As far as the chain can be followed. Only the image itself must be there: what ends the chain
   // before its base goes to `broken`.
-  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system,
-                                                           const std::filesystem::path& image,
+  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system, TopFile top,
                                                            const OpenContext& context,
                                                            std::optional<Error>& broken);
+
+  // Makes an older link the top: `layer` is its number, counted from the base, which is 0, "base",
+  // or the name of its file. kInvalidArgument, with the links that there are, when it is none of
+  // them. Requires: nothing was read yet.
+  Status show_layer(std::string_view layer);
 
   Image& top() const noexcept { return *images_.front(); }
 
@@ -48,15 +60,19 @@ class Chain {
   Result<MapRun> map(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
 
  private:
-  Status open_links(FileSystem& file_system, const std::filesystem::path& image,
-                    const OpenContext& context);
+  Status open_links(FileSystem& file_system, TopFile top, const OpenContext& context);
 
   struct Piece;
   static void add_piece(const Piece& piece, std::vector<Piece>& pieces);
   Status collect(std::size_t level, DiskOffset at, std::span<std::byte> into,
                  std::vector<Piece>& pieces) const;
 
+  Result<std::size_t> find_layer(std::string_view layer) const;
+  std::string list_layers() const;
+
   std::vector<std::unique_ptr<Image>> images_;
+  // Those above the layer that is shown; they keep their locks, so that the chain stays what it is.
+  std::vector<std::unique_ptr<Image>> newer_;
 };
 
 }  // namespace vmdk

@@ -14,6 +14,7 @@
 #include "disk/chain.h"
 #include "disk/file_registry.h"
 #include "disk/grain_header.h"
+#include "disk/image_file.h"
 #include "disk/image_text.h"
 #include "disk/link_rules.h"
 #include "disk/parent_locator.h"
@@ -59,7 +60,7 @@ class Checker {
       : file_system_(file_system),
         options_(options),
         open_options_(with_log(options.open)),
-        policy_(file_system, open_options_.allow_dirs),
+        policy_(file_system, open_options_.allow_dirs, open_options_.allow_devices),
         files_(open_options_.share, open_options_.log) {}
 
   Result<CheckReport> run(const fs::path& image) {
@@ -70,7 +71,7 @@ class Checker {
       policy_.allow(folder);
     ParentLocator locator(file_system_, policy_, open_options_);
     const Access access = repairs() ? Access::kReadWrite : Access::kReadOnly;
-    ASSIGN_OR_RETURN(auto file, file_system_.open(image, access));
+    ASSIGN_OR_RETURN(auto file, open_image(file_system_, image, access));
     auto found = read_image_text(*file);
     if (!found)
       return without_text(image, std::move(found).error());
@@ -152,7 +153,8 @@ class Checker {
         continue;
       OpenFile* extent = &top;
       if (!text.is_extent) {
-        auto named = policy_.open_extent(folder_of(path), line.file_name, access);
+        auto named = policy_.open_extent(folder_of(path), line.file_name,
+                                         text.descriptor.in_utf8(line.file_name), access);
         if (!named && named.error().code() != ErrorCode::kNotFound)
           return std::move(named).error().with_context(
               fmt::format("{}: extent in line {}", path.native(), line.line_number));
@@ -185,7 +187,7 @@ class Checker {
 
   // A kind that is not served cannot be checked; a descriptor that contradicts itself is damage.
   Status judge(const fs::path& path, const Descriptor& descriptor) {
-    Status status = judge_link(path, descriptor, Access::kReadOnly);
+    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_);
     if (status || status.error().code() == ErrorCode::kUnsupported)
       return status;
     add(Severity::kDamage, path.native(), status.error().message());

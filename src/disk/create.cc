@@ -6,18 +6,15 @@
 #include <utility>
 
 #include <vmdk/create.h>
-#include <vmdk/units.h>
 
 #include "base/bytes.h"
 #include "disk/create_plan.h"
-#include "format/sparse_header.h"
+#include "disk/new_files.h"
 
 namespace vmdk {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
 
 // The files made so far; removes them again unless keep() was called.
 class MadeFiles {
@@ -47,42 +44,9 @@ class MadeFiles {
   std::vector<fs::path> paths_;
 };
 
-Status write_bytes(File& file, FileOffset at, std::span<const std::byte> bytes) {
-  const iovec part = part_of(bytes);
-  return file.write(at, {&part, 1});
-}
-
-// A grain directory whose tables lie one behind the other.
-std::vector<std::byte> directory_bytes(const SparseHeader& header, std::uint64_t first_table) {
-  const std::uint64_t tables = header.table_count();
-  std::vector<std::byte> bytes(header.directory_sectors() * kSectorSize);
-  for (std::uint64_t i = 0; i < tables; ++i)
-    store_le32(bytes, i * 4, static_cast<std::uint32_t>(first_table + i * kTableSectors));
-  return bytes;
-}
-
-// The grain tables themselves are the file's holes: every grain is unallocated.
-Status write_sparse(File& file, const SparseLayout& layout, std::string_view descriptor) {
-  const SparseHeader& header = layout.header;
-  const auto offset = [](Sectors at) { return FileOffset(at.count() * kSectorSize); };
-  RETURN_IF_ERROR(write_bytes(file, offset(header.rgd_offset),
-                              directory_bytes(header, layout.first_redundant_table)));
-  RETURN_IF_ERROR(
-      write_bytes(file, offset(header.gd_offset), directory_bytes(header, layout.first_table)));
-  if (!descriptor.empty())
-    RETURN_IF_ERROR(write_bytes(file, offset(header.descriptor_offset), bytes_of(descriptor)));
-  return write_bytes(file, FileOffset(0), encode_sparse_header(header));
-}
-
-Status write_extent(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
-  RETURN_IF_ERROR(file.resize(planned.size));
-  if (planned.layout)
-    RETURN_IF_ERROR(write_sparse(file, *planned.layout, embedded_descriptor));
-  return file.sync();
-}
-
 Status write_descriptor_file(File& file, std::string_view descriptor) {
-  RETURN_IF_ERROR(write_bytes(file, FileOffset(0), bytes_of(descriptor)));
+  const iovec part = part_of(bytes_of(descriptor));
+  RETURN_IF_ERROR(file.write(FileOffset(0), {&part, 1}));
   return file.sync();
 }
 
@@ -97,7 +61,7 @@ Status check_absent(FileSystem& file_system, const fs::path& path) {
 Status make_monolithic_sparse(MadeFiles& made, const CreatePlan& plan) {
   const NewFile& image = plan.extents.front();
   ASSIGN_OR_RETURN(const auto file, made.make(image.path));
-  return write_extent(*file, image, plan.descriptor);
+  return write_new_file(*file, image, plan.descriptor);
 }
 
 Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const CreatePlan& plan,
@@ -117,7 +81,7 @@ Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const
   for (const NewFile& extent : plan.extents) {
     RETURN_IF_ERROR(go_on());
     ASSIGN_OR_RETURN(const auto file, made.make(extent.path));
-    RETURN_IF_ERROR(write_extent(*file, extent, ""));
+    RETURN_IF_ERROR(write_new_file(*file, extent, ""));
     report();
   }
   RETURN_IF_ERROR(go_on());

@@ -15,6 +15,7 @@
 #include "base/checked_math.h"
 #include "base/text.h"
 #include "disk/chain.h"
+#include "disk/image_file.h"
 #include "disk/image_text.h"
 #include "disk/relative_hint.h"
 #include "format/descriptor.h"
@@ -171,7 +172,7 @@ std::optional<Geometry> geometry_in(const Descriptor& descriptor) {
 }
 
 Result<Parent> look_at_parent(FileSystem& file_system, const fs::path& image,
-                              const CreateOptions& options) {
+                              const CreateOptions& options, Purpose purpose) {
   OpenOptions open = options.parent_options;
   open.access = Access::kReadOnly;
   ASSIGN_OR_RETURN(auto disk, Disk::open(file_system, options.parent, std::move(open)));
@@ -188,10 +189,12 @@ Result<Parent> look_at_parent(FileSystem& file_system, const fs::path& image,
     return refuse(image, fmt::format("a child has the size of its parent, {} bytes, not {}",
                                      disk->capacity(), *options.capacity));
   }
-  Parent parent{disk->capacity(), top.cid, relative_hint(image, options.parent), {}, {}, {}};
+  const std::string hint =
+      purpose == Purpose::kUnnamedOverlay ? "parent.vmdk" : relative_hint(image, top.file);
+  Parent parent{disk->capacity(), top.cid, hint, {}, {}, {}};
   if (!is_utf8(parent.hint))
     return refuse(image, "a name in a descriptor must be UTF-8");
-  ASSIGN_OR_RETURN(const auto file, file_system.open(options.parent, Access::kReadOnly));
+  ASSIGN_OR_RETURN(const auto file, open_image(file_system, options.parent, Access::kReadOnly));
   ASSIGN_OR_RETURN(const ImageText text, read_image_text(*file));
   parent.adapter = text.descriptor.value("ddb.adapterType").value_or("");
   parent.geometry = geometry_in(text.descriptor);
@@ -222,14 +225,14 @@ std::string member_name(const fs::path& image, ImageType type, std::uint64_t num
 }
 
 Result<NewFile> plan_extent(const fs::path& image, const CreateOptions& options,
-                            std::string_view name, Sectors length) {
+                            std::string_view name, Sectors length, Purpose purpose) {
   NewFile file{image.parent_path() / name, length.count() * kSectorSize, std::nullopt};
   if (!is_sparse(options.type))
     return file;
   const bool embeds = options.type == ImageType::kMonolithicSparse;
-  auto layout =
-      lay_out_sparse_extent(length, Sectors(options.grain_size / kSectorSize),
-                            embeds ? kEmbeddedDescriptorSectors : 0, options.zeroed_grains);
+  auto layout = lay_out_sparse_extent(length, Sectors(options.grain_size / kSectorSize),
+                                      embeds ? kEmbeddedDescriptorSectors : 0,
+                                      options.zeroed_grains, purpose == Purpose::kImage);
   if (!layout)
     return std::move(layout).error().with_context(image.native());
   file.size = layout->file_size;
@@ -239,7 +242,7 @@ Result<NewFile> plan_extent(const fs::path& image, const CreateOptions& options,
 
 // Fills the plan's files and the descriptor's extent lines.
 Status plan_extents(const fs::path& image, const CreateOptions& options, Sectors capacity,
-                    CreatePlan& plan, NewDescriptor& descriptor) {
+                    Purpose purpose, CreatePlan& plan, NewDescriptor& descriptor) {
   const std::uint64_t step = is_split(options.type) ? kMemberSectors : capacity.count();
   const std::uint64_t count = ceil_div(capacity.count(), step);
   if (count > kMaxDescriptorBytes / kShortestExtentLine)
@@ -247,7 +250,7 @@ Status plan_extents(const fs::path& image, const CreateOptions& options, Sectors
   for (std::uint64_t i = 0; i < count; ++i) {
     const Sectors length(std::min(step, capacity.count() - i * step));
     std::string name = member_name(image, options.type, i + 1);
-    ASSIGN_OR_RETURN(NewFile file, plan_extent(image, options, name, length));
+    ASSIGN_OR_RETURN(NewFile file, plan_extent(image, options, name, length, purpose));
     plan.extents.push_back(std::move(file));
     descriptor.extents.push_back({ExtentAccess::kReadWrite, extent_type_of(options.type), length,
                                   std::move(name), Sectors(), 0});
@@ -266,11 +269,11 @@ std::string choose_adapter(const CreateOptions& options, const Parent& parent) {
 }  // namespace
 
 Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
-                              const CreateOptions& options) {
+                              const CreateOptions& options, Purpose purpose) {
   RETURN_IF_ERROR(check_options(image, options));
   Parent parent;
   if (!options.parent.empty()) {
-    ASSIGN_OR_RETURN(parent, look_at_parent(file_system, image, options));
+    ASSIGN_OR_RETURN(parent, look_at_parent(file_system, image, options, purpose));
   }
   const std::uint64_t bytes = options.capacity.value_or(parent.capacity);
   RETURN_IF_ERROR(check_capacity(image, bytes));
@@ -292,7 +295,7 @@ Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
 
   CreatePlan plan;
   plan.embedded = options.type == ImageType::kMonolithicSparse;
-  RETURN_IF_ERROR(plan_extents(image, options, capacity, plan, descriptor));
+  RETURN_IF_ERROR(plan_extents(image, options, capacity, purpose, plan, descriptor));
   auto text = render_descriptor(descriptor);
   if (!text)
     return std::move(text).error().with_context(image.native());

@@ -32,8 +32,16 @@ struct CreatePlan {
   std::unique_ptr<Disk> parent;
 };
 
+enum class Purpose {
+  kImage,
+  kOverlay,  // need not hold a whole disk: it takes what is changed
+  // The same in a file without a name, which nobody else opens: what it calls its parent is no
+  // matter.
+  kUnnamedOverlay,
+};
+
 // Reads the parent, writes nothing. Whatever cannot be made is refused here.
 Result<CreatePlan> plan_image(FileSystem& file_system, const std::filesystem::path& image,
-                              const CreateOptions& options);
+                              const CreateOptions& options, Purpose purpose = Purpose::kImage);
 
 }  // namespace vmdk

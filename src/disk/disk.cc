@@ -10,6 +10,8 @@
 #include "disk/chain_writer.h"
 #include "disk/committer.h"
 #include "disk/file_registry.h"
+#include "disk/image_file.h"
+#include "disk/overlay.h"
 #include "disk/path_policy.h"
 #include "disk/poison.h"
 #include "extent/helper_threads.h"
@@ -42,7 +44,9 @@ Status judge_options(const OpenOptions& options) {
   if (options.batch_grains < 1 || options.batch_grains > 512)
     return refuse("the batch is 1 to 512 grains");
   if (options.access == Access::kReadOnly)
-    return {};
+    return options.overlay ? refuse("an overlay is for a disk that is written to") : Status{};
+  if (!options.layer.empty())
+    return refuse("an older layer can only be read");
   if (options.share)
     return refuse("an image that somebody else writes can only be opened read-only");
   if (options.ignore_cid)
@@ -57,25 +61,63 @@ Status judge_options(const OpenOptions& options) {
 class Disk::Impl {
  public:
   Impl(FileSystem& file_system, OpenOptions options)
-      : options_(complete(std::move(options))),
-        policy_(file_system, options_.allow_dirs),
+      : file_system_(file_system),
+        options_(complete(std::move(options))),
+        policy_(file_system, options_.allow_dirs, options_.allow_devices),
         files_(options_.share, options_.log),
         cache_(options_.table_cache, epochs_) {}
 
-  Status open(FileSystem& file_system, const std::filesystem::path& image) {
+  Status open(const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     allow_named(image);
-    ASSIGN_OR_RETURN(chain_, Chain::open(file_system, image, context()));
+    auto chain = Chain::open(file_system_, std::move(top_file), context());
+    if (!chain) {
+      remove_new_overlay();
+      return std::move(chain).error();
+    }
+    chain_ = *std::move(chain);
+    if (!options_.layer.empty())
+      RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     if (writable())
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
     return {};
   }
 
-  Result<DiskInfo> look(FileSystem& file_system, const std::filesystem::path& image) {
+  Result<TopFile> open_top(const std::filesystem::path& image) {
+    if (!options_.overlay) {
+      ASSIGN_OR_RETURN(auto file, open_image(file_system_, image, options_.access));
+      const std::filesystem::path path = file->name();
+      return TopFile{path, std::move(file), false};
+    }
+    ASSIGN_OR_RETURN(OverlayFile overlay, open_overlay(file_system_, image, options_));
+    // Whatever the overlay's hint says.
+    options_.parents.insert(options_.parents.begin(), image);
+    if (overlay.made)
+      new_overlay_ = overlay.path;
+    return TopFile{std::move(overlay.path), std::move(overlay.file),
+                   options_.overlay->file.empty()};
+  }
+
+  void remove_new_overlay() {
+    if (!new_overlay_.empty())
+      static_cast<void>(file_system_.remove(new_overlay_).has_value());
+    new_overlay_.clear();
+  }
+
+  Result<DiskInfo> look(const std::filesystem::path& image) {
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     allow_named(image);
     std::optional<Error> broken;
-    ASSIGN_OR_RETURN(chain_, Chain::open_what_is_there(file_system, image, context(), broken));
+    ASSIGN_OR_RETURN(
+        chain_, Chain::open_what_is_there(file_system_, std::move(top_file), context(), broken));
+    if (!options_.layer.empty()) {
+      // Without the base, nothing has its number.
+      if (broken)
+        return *std::move(broken);
+      RETURN_IF_ERROR(chain_->show_layer(options_.layer));
+    }
     DiskInfo found = info();
     found.broken = std::move(broken);
     return found;
@@ -163,7 +205,9 @@ class Disk::Impl {
   }
 
   // Constant after open(). The order is that of destruction: nothing outlives what it uses.
+  FileSystem& file_system_;
   OpenOptions options_;
+  std::filesystem::path new_overlay_;  // made by this open; empty: none
   PathPolicy policy_;
   FileRegistry files_;
   RequestEpochs epochs_;
@@ -186,14 +230,15 @@ Disk::~Disk() {
 Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
                                          const std::filesystem::path& image, OpenOptions options) {
   auto impl = std::make_unique<Impl>(file_system, std::move(options));
-  RETURN_IF_ERROR(impl->open(file_system, image));
+  RETURN_IF_ERROR(impl->open(image));
   return std::unique_ptr<Disk>(new Disk(std::move(impl)));
 }
 
 Result<DiskInfo> Disk::look(FileSystem& file_system, const std::filesystem::path& image,
                             OpenOptions options) {
   options.access = Access::kReadOnly;
-  return Impl(file_system, std::move(options)).look(file_system, image);
+  options.overlay.reset();
+  return Impl(file_system, std::move(options)).look(image);
 }
 
 std::uint64_t Disk::capacity() const noexcept {
@@ -221,7 +266,10 @@ std::int64_t Disk::modified_at_open() const noexcept {
 }
 
 std::uint32_t Disk::permissions() const noexcept {
-  return impl_->top().file().permissions();
+  if (!impl_->options_.overlay)
+    return impl_->top().file().permissions();
+  constexpr std::uint32_t kOwnerWrites = 0200;
+  return impl_->chain_->images()[1]->file().permissions() | kOwnerWrites;
 }
 
 DiskInfo Disk::info() const {
@@ -308,6 +356,10 @@ void Disk::on_commit(std::function<void()> callback) {
 
 Status Disk::close() {
   return impl_->close();
+}
+
+void Disk::abandon() {
+  impl_->remove_new_overlay();
 }
 
 }  // namespace vmdk

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/hints.h"
 #include "disk/grain_header.h"
 #include "disk/link_rules.h"
 #include "extent/fixed_extent.h"
@@ -24,7 +25,7 @@ Error stream_is_read_only(const File& file) {
              fmt::format(
                  "{}: not opened for writing: streamOptimized images are read-only by nature",
                  file.name()))
-      .with_hint("-r mounts it read-only");
+      .with_hint(kNeverWritableHint);
 }
 
 // An extent of uncompressed grains that can be written.
@@ -58,7 +59,7 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
     return stream_is_read_only(top->file());
-  RETURN_IF_ERROR(judge_link(path, text.descriptor, access));
+  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
     RETURN_IF_ERROR(image->add_part(line, access, context));
@@ -99,6 +100,7 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
     return open_sparse(line, *file_, writable, context);
   }
   auto file = context.policy.open_extent(folder_of(path_), line.file_name,
+                                         descriptor().in_utf8(line.file_name),
                                          writable ? Access::kReadWrite : Access::kReadOnly);
   if (!file)
     return std::move(file).error().with_context(
@@ -121,6 +123,13 @@ Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFil
         ErrorCode::kCorrupt,
         fmt::format("{}: cut: the file has {} bytes, line {} of {} needs {}", file.name(),
                     file_size, line.line_number, path_.native(), offset + size));
+  if (descriptor().create_type() == "fullDevice" && file_size != size)
+    return Error::make(
+        ErrorCode::kCorrupt,
+        fmt::format(
+            "{}: has {} bytes; line {} of {}, made for the whole device, says {}: it may be "
+            "another device",
+            file.name(), file_size, line.line_number, path_.native(), size));
   return std::unique_ptr<Extent>(
       std::make_unique<FlatExtent>(file, FileOffset(offset), size, writable));
 }
@@ -157,7 +166,7 @@ Result<std::unique_ptr<Extent>> Image::open_hosted(OpenFile& file, const SparseH
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: header version {} is read-only",
                                    file.name(), header.version))
-        .with_hint("-r mounts it read-only");
+        .with_hint(kReadOnlyHint);
   return open_grains(file, header, size, writable, context);
 }
 
@@ -168,7 +177,7 @@ Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSpa
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: SESparse extents are only read",
                                    file.name()))
-        .with_hint("-r mounts it read-only; qemu-img convert makes a copy that can be written");
+        .with_hint(kNeverWritableHint);
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   if (auto valid = validate_against_file(header, file_size); !valid)
     return std::move(valid).error().with_context(file.name());
@@ -214,7 +223,7 @@ Status Image::require_distinct_files() const {
   }
   auto status = require_disjoint(path_, std::move(ranges));
   if (!status)
-    return std::move(status).error().with_hint("-r mounts it read-only");
+    return std::move(status).error().with_hint(kReadOnlyHint);
   return {};
 }
 
@@ -311,6 +320,11 @@ Status Image::write_content_id() {
     std::random_device random;
     const std::uint32_t cid = usable_cid(random());
     new_id_ = text_.descriptor.set_content_id(cid, {random(), random(), random()});
+    // Only here can there be any: else the image was not opened for writing.
+    if (text_.descriptor.has_change_tracking()) {
+      const auto [begin, end] = text_.descriptor.drop_change_tracking();
+      new_id_ = {std::min(new_id_->first, begin), std::max(new_id_->second, end)};
+    }
   }
   const auto [begin, end] = *new_id_;
   const iovec part = part_of(bytes_of(text_.descriptor.text()).subspan(begin, end - begin));

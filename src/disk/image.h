@@ -124,7 +124,8 @@ class Image {
 
   std::mutex first_write_mutex_;
   bool changed_ = false;  // the content id of this open is durable; guarded by first_write_mutex_
-  // What the new content id changed of the text; empty before. Guarded by first_write_mutex_.
+  // What the first write changed of the text: the content id, and change tracking; empty before.
+  // Guarded by first_write_mutex_.
   std::optional<std::pair<std::size_t, std::size_t>> new_id_;
 };
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/hints.h"
 #include "disk/grain_header.h"
 #include "format/magic.h"
 
@@ -48,7 +49,9 @@ std::string descriptor_name_of(const std::string& member) {
   const bool numbered =
       (tail[0] == 's' || tail[0] == 'f') && tail.size() == 4 &&
       std::all_of(tail.begin() + 1, tail.end(), [](char c) { return c >= '0' && c <= '9'; });
-  const bool named = tail == "flat" || tail == "delta" || tail == "sesparse" || tail == "ctk";
+  constexpr std::array kTails =
+      std::to_array<std::string_view>({"flat", "delta", "sesparse", "ctk", "rdm", "rdmp", "pt"});
+  const bool named = std::find(kTails.begin(), kTails.end(), tail) != kTails.end();
   return numbered || named ? stem.substr(0, dash) + std::string(ending) : std::string();
 }
 
@@ -60,6 +63,45 @@ Error member_of_disk(const File& file, std::string_view what) {
                                         : "open the disk's descriptor: " + descriptor);
 }
 
+Error foreign(const File& file, std::string_view what) {
+  return refuse(file, ErrorCode::kUnsupported, fmt::format("not a VMDK image: it is {}", what))
+      .with_hint("qemu-img convert -O vmdk makes a VMDK of it");
+}
+
+bool shows(const File& file, FileOffset at, std::string_view signature) {
+  const auto bytes = read_up_to(file, at, signature.size());
+  return bytes && as_text(*bytes) == signature;
+}
+
+// A fixed VHD is a raw disk with a footer.
+bool has_vhd_footer(const File& file) {
+  const auto size = file.size();
+  return size && *size >= kSectorSize && shows(file, FileOffset(*size - kSectorSize), "conectix");
+}
+
+bool has_partition_table(const File& file) {
+  constexpr std::uint64_t kBootSignatureAt = 510;
+  return shows(file, FileOffset(kBootSignatureAt), "\x55\xAA") ||
+         shows(file, FileOffset(kSectorSize), "EFI PART");
+}
+
+Error raw_data(const File& file) {
+  if (!descriptor_name_of(file.name()).empty())
+    return member_of_disk(file, "raw data of an extent, without a descriptor");
+  if (has_vhd_footer(file))
+    return foreign(file, describe(FileKind::kVhd));
+  constexpr std::string_view kAsItIs =
+      "a raw image is flat as it is (losetup, fdisk, mount take it); qemu-img convert -f raw -O "
+      "vmdk "
+      "makes a VMDK of it";
+  if (has_partition_table(file))
+    return refuse(file, ErrorCode::kUnsupported, "not a VMDK image: it is a raw disk image")
+        .with_hint(std::string(kAsItIs));
+  return refuse(file, ErrorCode::kUnsupported,
+                "not a VMDK image: neither a sparse header nor a descriptor")
+      .with_hint(std::string(kAsItIs));
+}
+
 Error not_an_image(const File& file, FileKind kind) {
   switch (kind) {
     case FileKind::kEmpty:
@@ -68,27 +110,33 @@ Error not_an_image(const File& file, FileKind kind) {
       return member_of_disk(file, "an SESparse extent, which has no descriptor of its own");
     case FileKind::kUnfinishedStream:
       return refuse(file, ErrorCode::kUnsupported,
-                    "a conversion to streamOptimized that was not finished");
+                    "a conversion to streamOptimized that was not finished")
+          .with_hint("convert again from the source; what is here is only a part of it");
     case FileKind::kChangeTracking:
       return member_of_disk(file, "a change-tracking file, not a disk");
     case FileKind::kQcow:
     case FileKind::kVhdx:
     case FileKind::kVdi:
-      return refuse(file, ErrorCode::kUnsupported,
-                    fmt::format("not a VMDK image: it is {}", describe(kind)))
-          .with_hint("qemu-img convert -O vmdk makes a VMDK of it");
+    case FileKind::kVhd:
+      return foreign(file, describe(kind));
     case FileKind::kGzip:
+      return refuse(file, ErrorCode::kUnsupported, "not a VMDK image: it is a gzip file")
+          .with_hint("gunzip unpacks it");
     case FileKind::kOva:
       return refuse(file, ErrorCode::kUnsupported,
                     fmt::format("not a VMDK image: it is {}", describe(kind)))
           .with_hint("unpack it first");
     default:
-      break;
+      return raw_data(file);
   }
-  if (!descriptor_name_of(file.name()).empty())
-    return member_of_disk(file, "raw data of an extent, without a descriptor");
-  return refuse(file, ErrorCode::kUnsupported,
-                "not a VMDK image: neither a sparse header nor a descriptor");
+}
+
+// Whether the text, which ends at its first NUL, could have been written by somebody.
+bool is_text(std::string_view text) noexcept {
+  text = text.substr(0, text.find('\0'));
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  });
 }
 
 Result<Descriptor> parse(const File& file, std::span<const std::byte> bytes) {
@@ -135,7 +183,12 @@ Result<ImageText> read_embedded(const File& file) {
   }
   if (bytes.empty() || bytes.front() == std::byte{0})
     return member_of_disk(file, "one extent of a split disk: it has no descriptor of its own");
-  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
+  auto parsed = parse(file, bytes);
+  if (!parsed && !is_text(as_text(bytes)))
+    return refuse(file, ErrorCode::kUnsupported,
+                  "the descriptor in it is no text: the disk is encrypted, or the file is damaged")
+        .with_hint(kEncryptedHint);
+  ASSIGN_OR_RETURN(Descriptor descriptor, std::move(parsed));
   // A header without a capacity only wraps the descriptor of a disk whose extents are other files.
   if (header.capacity.count() == 0)
     return ImageText{.descriptor = std::move(descriptor), .begin = begin};

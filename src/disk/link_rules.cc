@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
+
 namespace vmdk {
 namespace {
 
@@ -50,14 +52,19 @@ Error contradiction(const std::filesystem::path& path, std::string_view why) {
   return Error::make(ErrorCode::kCorrupt, fmt::format("{}: {}", path.native(), why));
 }
 
-Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor) {
+Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor,
+                   const OpenOptions& options) {
   const std::string& type = descriptor.create_type();
   if (is_one_of(kMappedTypes, type))
     return mapping(path, fmt::format("createType \"{}\"", type));
-  if (is_one_of(kDeviceTypes, type))
-    return unsupported(path, fmt::format("createType \"{}\", a disk made of devices", type))
-        .with_hint("read the device itself; no VMDK stands in between");
-  if (!is_one_of(kServedTypes, type))
+  const bool of_devices = is_one_of(kDeviceTypes, type);
+  if (of_devices && !options.allow_devices)
+    return Error::make(ErrorCode::kDenied,
+                       fmt::format("{}: createType \"{}\": a disk made of devices, which were not "
+                                   "looked at",
+                                   path.native(), type))
+        .with_hint(kDevicesHint);
+  if (!of_devices && !is_one_of(kServedTypes, type))
     return unsupported(path, fmt::format("createType \"{}\"", type));
   for (const ExtentLine& line : descriptor.extents())
     if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
@@ -89,14 +96,21 @@ Status judge_parent(const std::filesystem::path& path, const Descriptor& descrip
   return {};
 }
 
-Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor) {
+Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor,
+                     bool drop_change_tracking) {
   const auto refuse = [&](std::string_view why) -> Status {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", path.native(), why))
-        .with_hint("-r mounts it read-only");
+        .with_hint(kReadOnlyHint);
   };
-  if (descriptor.version() == 3 || descriptor.value("changeTrackPath"))
-    return refuse("it has change tracking, whose map would not be kept right");
+  if (descriptor.has_change_tracking() && !drop_change_tracking)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: it has change tracking, whose map "
+                                   "would not be kept right",
+                                   path.native()))
+        .with_hint(fmt::format("{}; --drop-cbt ends the tracking, and the next backup has to be a "
+                               "full one",
+                               kReadOnlyHint));
   for (const ExtentLine& line : descriptor.extents())
     if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
       return refuse(
@@ -112,10 +126,13 @@ bool has_grains(ExtentType type) noexcept {
          type == ExtentType::kSeSparse;
 }
 
-Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access) {
-  RETURN_IF_ERROR(judge_kinds(path, descriptor));
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
+                  const OpenOptions& options) {
+  RETURN_IF_ERROR(judge_kinds(path, descriptor, options));
   RETURN_IF_ERROR(judge_parent(path, descriptor));
-  return access == Access::kReadWrite ? judge_writing(path, descriptor) : Status{};
+  return access == Access::kReadWrite
+             ? judge_writing(path, descriptor, options.drop_change_tracking)
+             : Status{};
 }
 
 Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,

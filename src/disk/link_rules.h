@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include <vmdk/disk.h>
 #include <vmdk/io.h>
 #include <vmdk/result.h>
 
@@ -16,9 +17,10 @@ namespace vmdk {
 // Whether the file of such an extent has grains. Of which kind they are is said by its header.
 bool has_grains(ExtentType type) noexcept;
 
-// kUnsupported: a kind that is not served, or not for writing, with its name; kCorrupt: the
-// descriptor contradicts itself.
-Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access);
+// kUnsupported: a kind that is not served, or not for writing, with its name; kDenied: one of
+// devices, which `options` do not allow; kCorrupt: the descriptor contradicts itself.
+Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
+                  const OpenOptions& options);
 
 // kCorrupt when the extent that `line` of the descriptor at `path` names is the descriptor itself.
 Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,

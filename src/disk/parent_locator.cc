@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "disk/image_file.h"
 
 namespace vmdk {
 namespace {
@@ -12,12 +15,23 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string wanted_line(const fs::path& child, const Descriptor& descriptor) {
-  const std::string& hint = descriptor.parent_hint();
+  const std::string hint = descriptor.in_utf8(descriptor.parent_hint());
   return fmt::format("{}: parent disk not found\n    wanted:    {}content id {:08x}{}",
                      child.native(), hint.empty() ? "" : base_name(hint) + ", ",
                      *descriptor.parent_cid(),
                      hint.empty() ? " (the image has no hint where it is)"
                                   : fmt::format("  (hint in the image: \"{}\")", hint));
+}
+
+// "..\base\base.vmdk", but not "C:\base.vmdk" nor "\\server\base.vmdk".
+bool is_relative_windows_path(std::string_view hint) noexcept {
+  return hint.find('\\') != std::string_view::npos && hint.front() != '\\' &&
+         (hint.size() < 2 || hint[1] != ':');
+}
+
+std::string with_slashes(std::string path) {
+  std::replace(path.begin(), path.end(), '\\', '/');
+  return path;
 }
 
 // Errors begin with the path, which the list of places shows already.
@@ -32,7 +46,7 @@ ParentLocator::ParentLocator(FileSystem& file_system, const PathPolicy& policy,
     : file_system_(file_system), policy_(policy), options_(options) {}
 
 std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
-                                                        const std::string& hint) {
+                                                        const Descriptor& descriptor) {
   std::vector<Place> found;
   const auto add = [&](fs::path path, bool named_by_user) {
     path = path.lexically_normal();
@@ -42,9 +56,14 @@ std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
   };
   if (next_given_ < options_.parents.size())
     add(options_.parents[next_given_], true);
-  if (!hint.empty()) {
+  if (!descriptor.parent_hint().empty()) {
     const fs::path folder = folder_of(child);
+    const std::string hint = descriptor.in_utf8(descriptor.parent_hint());
+    if (hint != descriptor.parent_hint())
+      add(folder / descriptor.parent_hint(), false);
     add(folder / hint, false);  // an absolute hint stands for itself
+    if (is_relative_windows_path(hint))
+      add(folder / with_slashes(hint), false);
     add(folder / base_name(hint), false);
     for (const fs::path& search : options_.search_dirs)
       add(std::filesystem::absolute(search) / base_name(hint), false);
@@ -53,9 +72,12 @@ std::vector<ParentLocator::Place> ParentLocator::places(const fs::path& child,
 }
 
 Result<std::unique_ptr<File>> ParentLocator::open(const Place& place, const fs::path& child) const {
-  return place.named_by_user
-             ? file_system_.open(place.path, Access::kReadOnly)
-             : policy_.open(folder_of(child), place.path.native(), Access::kReadOnly);
+  if (place.named_by_user)
+    return open_image(file_system_, place.path, Access::kReadOnly);
+  const fs::path folder = folder_of(child);
+  return open_image([&](const fs::path& path,
+                        Access access) { return policy_.open(folder, path.native(), access); },
+                    place.path, Access::kReadOnly);
 }
 
 Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor& descriptor) {
@@ -67,7 +89,7 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
   };
   std::optional<FoundParent> stale;
   bool outside = false;
-  for (const Place& place : places(child, descriptor.parent_hint())) {
+  for (const Place& place : places(child, descriptor)) {
     auto file = open(place, child);
     if (!file) {
       outside = outside || file.error().code() == ErrorCode::kDenied;
@@ -82,7 +104,7 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
       continue;
     }
     const std::uint32_t cid = text->descriptor.cid();
-    FoundParent parent{place.path, std::move(*file), std::move(*text)};
+    FoundParent parent{(*file)->name(), std::move(*file), std::move(*text)};
     if (cid == wanted) {
       // Only a file that was needed is used up: "the next missing parent".
       next_given_ += place.named_by_user ? 1 : 0;

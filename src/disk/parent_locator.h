@@ -22,7 +22,8 @@ struct FoundParent {
   ImageText text;
 };
 
-// Looks, in this order, at: the next `--parent` file that was not used yet; the hint as it is; the
+// Looks, in this order, at: the next `--parent` file that was not used yet; the hint as it is, its
+// bytes first and then, in another encoding, its text; a relative hint of Windows with slashes; the
 // hint's last component beside the child (hints may be Windows or VMFS paths); that name in the
 // `--search` folders. The first file whose content id is the wanted one is taken. Used by the
 // thread that opens a disk.
@@ -40,7 +41,7 @@ class ParentLocator {
     bool named_by_user = false;
   };
 
-  std::vector<Place> places(const std::filesystem::path& child, const std::string& hint);
+  std::vector<Place> places(const std::filesystem::path& child, const Descriptor& descriptor);
   Result<std::unique_ptr<File>> open(const Place& place, const std::filesystem::path& child) const;
 
   FileSystem& file_system_;

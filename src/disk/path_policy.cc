@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
+
 namespace vmdk {
 namespace {
 
@@ -36,6 +38,11 @@ bool is_path_of_another_system(const std::string& name) noexcept {
          name.starts_with("/vmfs/");
 }
 
+// In normal form, so that "/dev/../etc/passwd" is none.
+bool is_device_name(const fs::path& name) {
+  return name.is_absolute() && !beneath("/dev", name.lexically_normal()).empty();
+}
+
 }  // namespace
 
 fs::path folder_of(const fs::path& file) {
@@ -52,8 +59,8 @@ std::string base_name(const std::string& name) {
   return name.substr(name.find_last_of("/\\") + 1);
 }
 
-PathPolicy::PathPolicy(FileSystem& file_system, std::vector<fs::path> allowed)
-    : file_system_(file_system) {
+PathPolicy::PathPolicy(FileSystem& file_system, std::vector<fs::path> allowed, bool devices)
+    : file_system_(file_system), devices_(devices) {
   for (const fs::path& folder : allowed)
     allow(folder);
 }
@@ -87,15 +94,27 @@ Result<std::unique_ptr<File>> PathPolicy::open(const fs::path& descriptor_folder
 
 Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor_folder,
                                                       const std::string& name,
+                                                      const std::string& in_utf8,
                                                       Access access) const {
-  auto as_named = open(descriptor_folder, name, access);
-  if (as_named || !is_path_of_another_system(name))
+  if (is_device_name(name)) {
+    if (devices_)
+      return file_system_.open_device(fs::path(name).lexically_normal(), access);
+    return Error::make(ErrorCode::kDenied, fmt::format("{}: a device: not looked at", name))
+        .with_hint(kDevicesHint);
+  }
+  if (in_utf8 != name) {
+    auto as_bytes = open(descriptor_folder, name, access);
+    if (as_bytes)
+      return as_bytes;
+  }
+  auto as_named = open(descriptor_folder, in_utf8, access);
+  if (as_named || !is_path_of_another_system(in_utf8))
     return as_named;
   // A file that is there, and busy say, is the one that was meant.
   if (const ErrorCode why = as_named.error().code();
       why != ErrorCode::kNotFound && why != ErrorCode::kDenied)
     return as_named;
-  auto beside = open(descriptor_folder, base_name(name), access);
+  auto beside = open(descriptor_folder, base_name(in_utf8), access);
   // What a file beside the descriptor answers, a busy one say, tells more than the path's absence.
   return beside || beside.error().code() != ErrorCode::kNotFound ? std::move(beside)
                                                                  : std::move(as_named);

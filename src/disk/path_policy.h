@@ -16,7 +16,8 @@ namespace vmdk {
 // stranger's image could make us read /etc/shadow and show it as a disk.
 class PathPolicy {
  public:
-  PathPolicy(FileSystem& file_system, std::vector<std::filesystem::path> allowed);
+  // `devices`: extents may be block devices beneath /dev.
+  PathPolicy(FileSystem& file_system, std::vector<std::filesystem::path> allowed, bool devices);
 
   // The folder of a file that the user named.
   void allow(const std::filesystem::path& folder);
@@ -26,13 +27,16 @@ class PathPolicy {
   Result<std::unique_ptr<File>> open(const std::filesystem::path& descriptor_folder,
                                      const std::string& name, Access access) const;
 
-  // The same for the file of an extent line. A path of a Windows program or of an ESX host leads
-  // nowhere here; its last part is then looked for beside the descriptor.
+  // The same for the file of an extent line. Its name may be in another encoding: the file is
+  // looked for under the bytes as they are, then under `in_utf8`. A path of a Windows program or of
+  // an ESX host leads nowhere here; its last part is then looked for beside the descriptor.
   Result<std::unique_ptr<File>> open_extent(const std::filesystem::path& descriptor_folder,
-                                            const std::string& name, Access access) const;
+                                            const std::string& name, const std::string& in_utf8,
+                                            Access access) const;
 
  private:
   FileSystem& file_system_;
+  const bool devices_;
   std::vector<std::filesystem::path> folders_;  // absolute, normal form
 };
 
@@ -42,7 +46,8 @@ std::filesystem::path folder_of(const std::filesystem::path& file);
 // The file that the path leads to, symbolic links followed as far as they exist.
 std::filesystem::path real_path(const std::filesystem::path& file);
 
-// What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk".
+// What is behind the last separator of either kind: "C:\VMs\a.vmdk" is "a.vmdk". In UTF-8: in other
+// encodings a separator may be half of a character.
 std::string base_name(const std::string& name);
 
 }  // namespace vmdk

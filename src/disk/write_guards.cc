@@ -27,7 +27,7 @@ bool is_child_of(FileSystem& file_system, const fs::path& folder, const std::str
     return false;
   const auto text = read_image_text(**file);
   return text && text->descriptor.parent_cid() == parent_cid &&
-         base_name(text->descriptor.parent_hint()) == parent;
+         base_name(text->descriptor.in_utf8(text->descriptor.parent_hint())) == parent;
 }
 
 Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
@@ -62,8 +62,8 @@ Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
                                const Descriptor& descriptor) {
   RETURN_IF_ERROR(require_no_vmware_lock(file_system, image));
   for (const ExtentLine& line : descriptor.extents())
-    RETURN_IF_ERROR(
-        require_no_vmware_lock(file_system, folder_of(image) / base_name(line.file_name)));
+    RETURN_IF_ERROR(require_no_vmware_lock(
+        file_system, folder_of(image) / base_name(descriptor.in_utf8(line.file_name))));
   return {};
 }
 
@@ -83,7 +83,7 @@ Status require_no_children(FileSystem& file_system, const fs::path& image,
                fmt::format("{}: not opened for writing: {} is a snapshot of it, and writing "
                            "to a parent makes its snapshots unreadable",
                            image.native(), name))
-        .with_hint(fmt::format("mount {}, or -r, or --force=children", name));
+        .with_hint(fmt::format("mount {}, or -r, or --overlay=FILE, or --force=children", name));
   }
   return {};
 }

@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
 #include "format/ascii.h"
+#include "format/encoding.h"
 #include "format/extent_line.h"
 
 namespace vmdk {
@@ -16,6 +18,7 @@ constexpr std::size_t kMaxLineBytes = 4096;
 constexpr std::size_t kMaxExtents = 65536;
 constexpr std::size_t kCidDigits = 8;
 constexpr std::size_t kLongContentIdDigits = 32;
+constexpr std::string_view kChangeTrackPath = "changeTrackPath";
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 Error corrupt(std::string message) {
@@ -158,7 +161,8 @@ Status Descriptor::parse_line(std::string_view line, std::size_t begin, std::siz
   assignment.line_number = number;
   if (tells_encryption(assignment.key)) {
     return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("line {}: {}: the disk is encrypted", number, key));
+                       fmt::format("line {}: {}: the disk is encrypted", number, key))
+        .with_hint(kEncryptedHint);
   }
   ASSIGN_OR_RETURN(const auto value, unquoted(ascii::trim(content.substr(equals + 1)),
                                               assignment.key.starts_with("ddb."), number));
@@ -194,6 +198,10 @@ const Descriptor::Assignment* Descriptor::find(std::string_view key) const noexc
 std::optional<std::string> Descriptor::value(std::string_view key) const {
   const auto* assignment = find(key);
   return assignment != nullptr ? std::optional(assignment->value) : std::nullopt;
+}
+
+std::string Descriptor::in_utf8(const std::string& name) const {
+  return to_utf8(name, value("encoding").value_or("")).value_or(name);
 }
 
 // Takes the known keys over and demands the ones no image can do without.
@@ -292,6 +300,35 @@ std::pair<std::size_t, std::size_t> Descriptor::set_content_id(
     end = std::max(end, long_end);
   }
   return {begin, end};
+}
+
+bool Descriptor::has_change_tracking() const {
+  return version_ == 3 || find(kChangeTrackPath) != nullptr;
+}
+
+std::pair<std::size_t, std::size_t> Descriptor::drop_change_tracking() {
+  std::size_t begin = text_.size();
+  std::size_t end = 0;
+  const auto replace = [&](std::size_t at, std::string_view what) {
+    text_.replace(at, what.size(), what);
+    begin = std::min(begin, at);
+    end = std::max(end, at + what.size());
+  };
+  auto* version = find_mutable("version");
+  if (version_ == 3) {
+    replace(version->begin + version->value.size() - 1, "1");
+    version->value.back() = '1';
+    version_ = 1;
+  }
+  for (auto* path = find_mutable(kChangeTrackPath); path != nullptr;
+       path = find_mutable(kChangeTrackPath)) {
+    const std::size_t before = text_.find_last_of("\r\n", path->begin - 1);
+    const std::size_t line = before == std::string::npos ? 0 : before + 1;
+    const std::size_t after = std::min(text_.find_first_of("\r\n", path->begin), text_.size());
+    replace(line, "#" + std::string(after - line - 1, ' '));
+    assignments_.erase(assignments_.begin() + (path - assignments_.data()));
+  }
+  return {std::min(begin, end), end};
 }
 
 Descriptor::Assignment* Descriptor::find_mutable(std::string_view key) noexcept {

@@ -74,6 +74,17 @@ class Descriptor {
   // The first value of any key (`ddb.adapterType`), unquoted; keys are compared without case.
   std::optional<std::string> value(std::string_view key) const;
 
+  // A name of this descriptor in UTF-8, by its `encoding` key; unchanged where there is nothing to
+  // convert or it cannot be done.
+  std::string in_utf8(const std::string& name) const;
+
+  // A file beside the disk notes which of its blocks change: version 3, or a changeTrackPath.
+  bool has_change_tracking() const;
+
+  // Takes the change tracking out, in place: the version becomes 1, the line of the path a comment
+  // of the same length. Returns [begin, end) of the bytes of text() that may have changed.
+  std::pair<std::size_t, std::size_t> drop_change_tracking();
+
   // Sets the content id in place, in the printed width it has (a width below 8 keeps only that many
   // low digits, with the last bit turned where they would be the old ones), and the long content
   // id, if there is one, to 24 digits of `random` with the new CID behind them. The length of the

@@ -28,6 +28,7 @@ constexpr std::array kSignatures = {
     Signature{0, "\xA2\x72\x19\xF6"sv, FileKind::kChangeTracking},
     Signature{0, "QFI\xFB"sv, FileKind::kQcow},
     Signature{0, "vhdxfile"sv, FileKind::kVhdx},
+    Signature{0, "conectix"sv, FileKind::kVhd},
     Signature{64, "\xBE\xDA\x10\x7F"sv, FileKind::kVdi},
     Signature{0, "\x1F\x8B"sv, FileKind::kGzip},
     Signature{257, "ustar"sv, FileKind::kOva},
@@ -87,6 +88,8 @@ std::string_view describe(FileKind kind) noexcept {
       return "a Hyper-V VHDX image";
     case FileKind::kVdi:
       return "a VirtualBox VDI image";
+    case FileKind::kVhd:
+      return "a VirtualPC VHD image";
     case FileKind::kGzip:
       return "a gzip file";
     case FileKind::kOva:

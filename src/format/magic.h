@@ -18,6 +18,7 @@ enum class FileKind {
   kQcow,
   kVhdx,
   kVdi,
+  kVhd,  // of VirtualPC; the dynamic kind, which begins with a copy of its footer
   kGzip,
   kOva,      // a tar archive
   kUnknown,  // raw data

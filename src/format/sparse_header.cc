@@ -314,7 +314,8 @@ Status validate_stream_against_file(const SparseHeader& header, std::uint64_t fi
 }
 
 Result<SparseLayout> lay_out_sparse_extent(Sectors capacity, Sectors grain_size,
-                                           std::uint64_t descriptor_sectors, bool zeroed_grains) {
+                                           std::uint64_t descriptor_sectors, bool zeroed_grains,
+                                           bool holds_everything) {
   const auto invalid = [](std::string message) {
     return Error::make(ErrorCode::kInvalidArgument, std::move(message));
   };
@@ -343,7 +344,8 @@ Result<SparseLayout> lay_out_sparse_extent(Sectors capacity, Sectors grain_size,
   const auto rgd = 1 + descriptor_sectors;
   const auto gd = rgd + directory + tables;
   const auto overhead = align_up(gd + directory + tables, grain);
-  const auto last_grain = overhead + align_down(capacity.count() - 1, grain);
+  const auto last_grain =
+      overhead + (holds_everything ? align_down(capacity.count() - 1, grain) : 0);
   if (last_grain >= kEntryLimit) {
     return invalid(
         fmt::format("one sparse file cannot hold {} sectors: its last grain would begin "

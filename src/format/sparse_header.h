@@ -91,8 +91,11 @@ struct SparseLayout {
 };
 
 // Requires: a valid grain size; descriptor_sectors 0 for a member of a split image.
-// kInvalidArgument when the metadata alone, or a full extent, would pass 2^32 sectors of file.
+// kInvalidArgument when the metadata alone would pass 2^32 sectors of file, or, with
+// `holds_everything`, a full extent would: without it, such an extent takes writes until it is
+// full.
 Result<SparseLayout> lay_out_sparse_extent(Sectors capacity, Sectors grain_size,
-                                           std::uint64_t descriptor_sectors, bool zeroed_grains);
+                                           std::uint64_t descriptor_sectors, bool zeroed_grains,
+                                           bool holds_everything = true);
 
 }  // namespace vmdk

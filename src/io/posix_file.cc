@@ -141,7 +141,8 @@ Status PosixFile::punch_hole(FileOffset at, std::uint64_t length) {
   const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
   if (retry_on_eintr(
           [&] { return ::fallocate(fd_.get(), mode, to_off(at.bytes()), to_off(length)); }) != 0)
-    return errno == ENOSYS ? Error::from_errno(EOPNOTSUPP, name_) : failed();
+    // EINVAL: of a device, whose blocks are larger than what was asked for.
+    return errno == ENOSYS || errno == EINVAL ? Error::from_errno(EOPNOTSUPP, name_) : failed();
   return {};
 }
 
@@ -156,7 +157,12 @@ Result<std::uint64_t> PosixFile::size() const {
 
   if (::fstat(fd_.get(), &st) != 0)
     return failed();
-  return static_cast<std::uint64_t>(st.st_size);
+  if (!S_ISBLK(st.st_mode))
+    return static_cast<std::uint64_t>(st.st_size);
+  const off_t end = ::lseek(fd_.get(), 0, SEEK_END);
+  if (end < 0)
+    return failed();
+  return static_cast<std::uint64_t>(end);
 }
 
 Result<std::uint64_t> PosixFile::allocated() const {
@@ -164,6 +170,8 @@ Result<std::uint64_t> PosixFile::allocated() const {
 
   if (::fstat(fd_.get(), &st) != 0)
     return failed();
+  if (S_ISBLK(st.st_mode))
+    return size();
   return static_cast<std::uint64_t>(st.st_blocks) * 512;  // of stat(2), whatever the block size
 }
 

@@ -1,5 +1,6 @@
-// A file of the host. Every function is a thin cover over positional system calls, so any number
-// of threads may be inside at once; the file position of the descriptor means nothing.
+// A file or block device of the host. Every function is a thin cover over positional system calls,
+// so any number of threads may be inside at once; the file position of the descriptor means
+// nothing.
 #pragma once
 
 #include <sys/types.h>
@@ -20,7 +21,7 @@ namespace vmdk {
 
 class PosixFile final : public File {
  public:
-  // Takes over `fd`, an open regular file; `name` is what messages call it.
+  // Takes over `fd`, an open regular file or block device; `name` is what messages call it.
   static Result<std::unique_ptr<File>> adopt(UniqueFd fd, std::string name);
 
   Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -28,6 +29,8 @@ fs::path folder_or_here(const fs::path& folder) {
 
 const char* kind_of(mode_t mode) noexcept {
   switch (mode & S_IFMT) {
+    case S_IFREG:
+      return "a regular file";
     case S_IFIFO:
       return "a FIFO";
     case S_IFDIR:
@@ -51,19 +54,26 @@ Status check_name(const fs::path& name) {
                      fmt::format("{}: the name contains a NUL byte", name.c_str()));
 }
 
-// Opens for good what `found` (O_PATH) stands for, if it is a regular file. Anything else is only
+enum class Wanted { kFile, kDevice };
+
+// Opens for good what `found` (O_PATH) stands for, if it is what is wanted. Anything else is only
 // looked at: opening a FIFO could wait for ever, opening a device could set it in motion. The way
 // through /proc leads to the same file, whatever has been put in its place meanwhile.
-Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name, Access access) {
+Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name, Access access,
+                                         Wanted wanted = Wanted::kFile) {
   struct stat st {};
 
   if (::fstat(found.get(), &st) != 0)
     return Error::from_errno(errno, name);
-  if (!S_ISREG(st.st_mode))
+  const bool device = wanted == Wanted::kDevice;
+  if (device ? !S_ISBLK(st.st_mode) : !S_ISREG(st.st_mode))
     return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not a regular file: it is {}", name, kind_of(st.st_mode)));
+                       fmt::format("{}: not a {}: it is {}", name,
+                                   device ? "block device" : "regular file", kind_of(st.st_mode)));
   const auto way = fmt::format("/proc/self/fd/{}", found.get());
-  const int flags = (access == Access::kReadWrite ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+  // On a device that nobody has mounted, or uses as a part of something else.
+  const int alone = device && access == Access::kReadWrite ? O_EXCL : 0;
+  const int flags = (access == Access::kReadWrite ? O_RDWR : O_RDONLY) | O_CLOEXEC | alone;
   UniqueFd fd(retry_on_eintr([&] { return ::open(way.c_str(), flags); }));
   if (!fd && errno == ENOENT)
     return Error::make(ErrorCode::kUnsupported,
@@ -71,6 +81,16 @@ Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name
   if (!fd)
     return Error::from_errno(errno, name);
   return PosixFile::adopt(std::move(fd), std::move(name));
+}
+
+// Where the file system makes no files without a name: one that nobody can have foreseen, for a
+// moment. Without a descriptor, errno says why.
+UniqueFd create_and_unlink(const fs::path& folder) {
+  std::string name = (folder / "vmdk-XXXXXX").native();
+  UniqueFd fd(retry_on_eintr([&] { return ::mkostemp(name.data(), O_CLOEXEC); }));
+  if (fd && ::unlink(name.c_str()) != 0)
+    return {};
+  return fd;
 }
 
 }  // namespace
@@ -81,6 +101,14 @@ Result<std::unique_ptr<File>> PosixFileSystem::open(const fs::path& path, Access
   if (!found)
     return Error::from_errno(errno, path.native());
   return open_found(found, path.native(), access);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::open_device(const fs::path& path, Access access) {
+  RETURN_IF_ERROR(check_name(path));
+  const UniqueFd found(retry_on_eintr([&] { return ::open(path.c_str(), O_PATH | O_CLOEXEC); }));
+  if (!found)
+    return Error::from_errno(errno, path.native());
+  return open_found(found, path.native(), access, Wanted::kDevice);
 }
 
 Result<std::unique_ptr<File>> PosixFileSystem::open_beneath(const fs::path& directory,
@@ -113,6 +141,19 @@ Result<std::unique_ptr<File>> PosixFileSystem::create(const fs::path& path) {
   if (!fd)
     return Error::from_errno(errno, path.native());
   return PosixFile::adopt(std::move(fd), path.native());
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create_unnamed(const fs::path& directory) {
+  RETURN_IF_ERROR(check_name(directory));
+  const auto folder = folder_or_here(directory);
+  UniqueFd fd(retry_on_eintr(
+      [&] { return ::open(folder.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600); }));
+  // The second by kernels that do not know the flag, which is made of O_DIRECTORY.
+  if (!fd && (errno == EOPNOTSUPP || errno == EISDIR))
+    fd = create_and_unlink(folder);
+  if (!fd)
+    return Error::from_errno(errno, folder.native());
+  return PosixFile::adopt(std::move(fd), (folder / "(file without a name)").native());
 }
 
 Status PosixFileSystem::remove(const fs::path& path) {

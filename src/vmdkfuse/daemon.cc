@@ -49,6 +49,7 @@ class Daemon {
  private:
   Status prepare_mountpoint();
   Status open_disk();
+  Status start_mount();
   Status mount();
   void listen();
   void describe();
@@ -167,11 +168,23 @@ void Daemon::describe() {
   log_.info(fmt::format("{}: {}, {} {} ({}), {}", image(), vmdk::format_size(disk_->capacity()),
                         info.layers.size(), info.layers.size() == 1 ? "layer" : "layers", kind,
                         disk_->writable() ? "read-write" : "read-only"));
+  if (!options_.overlay.empty())
+    log_.info(fmt::format("{}: stays as it is; writes go to {}", image(), info.layers[0].file));
   log_.info(fmt::format("{}{}: {}, {} allocated", options_.arguments[1],
                         mountpoint_.directory ? "/flat" : "", vmdk::format_size(disk_->capacity()),
                         vmdk::format_size(disk_->allocated())));
   if (geteuid() != 0)
     log_.info("root cannot read this mount unless -o allow_root or allow_other is given");
+}
+
+Status Daemon::start_mount() {
+  RETURN_IF_ERROR(interrupted());
+  RETURN_IF_ERROR(mount());
+  auto status = pid_file_.write(options_.pid_file);
+  // Nobody has seen the mount yet.
+  if (!status)
+    server_.reset();
+  return status;
 }
 
 Status Daemon::start() {
@@ -181,13 +194,10 @@ Status Daemon::start() {
   RETURN_IF_ERROR(prepare_mountpoint());
   RETURN_IF_ERROR(check_fuse_device());
   RETURN_IF_ERROR(open_disk());
-  RETURN_IF_ERROR(interrupted());
   // Before the first request, which may change what is described.
   describe();
-  RETURN_IF_ERROR(mount());
-  if (auto status = pid_file_.write(options_.pid_file); !status) {
-    // Nobody has seen the mount yet.
-    server_.reset();
+  if (auto status = start_mount(); !status) {
+    disk_->abandon();
     return status;
   }
   listen();

@@ -17,8 +17,8 @@ MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write; default: read-only if write-protected
-      --force=WHAT      override one refusal: children, journal, stale-lck,
-                        tables
+      --overlay=FILE    leave IMAGE as it is, write to its child FILE; or "tmp"
+      --force=WHAT      override one refusal: children, journal, tables ...
       --parent=FILE     use FILE as the next missing parent
       --cache=MODE      page cache: auto, writeback, writethrough, none
       --commit=SEC      write tables at least every SEC seconds  [5]
@@ -43,6 +43,11 @@ Access
                         "-o rw" that mount(8) always passes, a
                         write-protected image is mounted read-only, with a
                         warning
+      --overlay=FILE    leave IMAGE and its parents as they are: what is
+                        written goes to FILE, a VMDK that is a child of IMAGE;
+                        made if it is not there, else continued
+      --overlay=tmp     the same with a child in $TMPDIR or /tmp that has no
+                        name and is gone at the end
       --share           with --ro: read beside a writer; the view may be torn
       --force=WHAT      override one refusal, may be repeated:
                           children   write although another image in the folder
@@ -51,9 +56,15 @@ Access
                                      journal was not played back
                           stale-lck  write although a VMware lock folder exists
                           tables     write although grain tables are missing
+      --drop-cbt        write to a disk with change tracking, which ends with
+                        the first write: the next backup has to be a full one
       --allow-dir=DIR   files named inside an image may be beneath DIR
+      --allow-devices   an image may name block devices of this host
 
 Chain
+      --layer=N|NAME    read-only: the disk as of an older layer: its number
+                        in "vmdkctl info", where 0 (or "base") is the oldest,
+                        or the name of its file
       --parent=FILE     use FILE as the next missing parent, may be repeated
       --search=DIR      look for parents in DIR as well, may be repeated
       --ignore-cid      with --ro: accept a parent whose content id differs

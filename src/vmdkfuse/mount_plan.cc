@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include <fmt/format.h>
@@ -16,6 +17,15 @@ namespace {
 using vmdk::Error;
 using vmdk::ErrorCode;
 using vmdk::Result;
+
+vmdk::Overlay plan_overlay(const std::string& wish) {
+  if (wish != "tmp")
+    return {.file = wish, .scratch_dir = {}};
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+  // What stands in the way is said when the file is made there.
+  return {.file = {}, .scratch_dir = error ? "/tmp" : folder};
+}
 
 bool asks_for(const Options& options, std::string_view name) {
   return std::find(options.mount_options.begin(), options.mount_options.end(), name) !=
@@ -77,11 +87,16 @@ Result<CacheMode> plan_cache(const Options& options, const MountOptions& mount) 
 vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   vmdk::OpenOptions open;
   open.access = options.read_only ? vmdk::Access::kReadOnly : vmdk::Access::kReadWrite;
+  if (!options.overlay.empty())
+    open.overlay = plan_overlay(options.overlay);
+  open.layer = options.layer;
   open.share = options.share;
   open.force_children = options.force_children;
   open.force_stale_lck = options.force_stale_lck;
   open.force_journal = options.force_journal;
   open.force_tables = options.force_tables;
+  open.drop_change_tracking = options.drop_cbt;
+  open.allow_devices = options.allow_devices;
   open.ignore_cid = options.ignore_cid;
   open.allow_dirs = options.allow_dirs;
   open.parents = options.parents;

@@ -68,6 +68,14 @@ Status keep_path(Options& options, std::string_view value) {
   return {};
 }
 
+template <auto Member>
+Status keep_text(Options& options, std::string_view value) {
+  if (value.empty())
+    return usage("an empty value");
+  options.*Member = value;
+  return {};
+}
+
 Status read_only(Options& options, std::string_view) {
   options.read_only = true;
   options.insist_on_writing = false;
@@ -173,9 +181,13 @@ constexpr std::array kRules = {
     Rule{"ro", 'r', false, true, read_only},
     Rule{"rw", 'w', false, true, read_write},
     Rule{"share", 0, false, true, assign<&O::share, true>},
+    Rule{"overlay", 0, true, true, keep_path<&O::overlay>},
     Rule{"force", 0, true, true, force},
+    Rule{"drop-cbt", 0, false, true, assign<&O::drop_cbt, true>},
+    Rule{"allow-devices", 0, false, true, assign<&O::allow_devices, true>},
     Rule{"allow-dir", 0, true, true, append<&O::allow_dirs>},
     Rule{"search", 0, true, true, append<&O::search_dirs>},
+    Rule{"layer", 0, true, true, keep_text<&O::layer>},
     Rule{"parent", 0, true, true, append<&O::parents>},
     Rule{"ignore-cid", 0, false, true, assign<&O::ignore_cid, true>},
     Rule{"uid", 0, true, true, uid},
@@ -345,6 +357,12 @@ Status check_together(const Options& options) {
   }
   if (options.json)
     return usage("--json goes with --list");
+  if (options.insist_on_writing && !options.layer.empty())
+    return usage("--layer only reads: it does not go with --rw");
+  if (!options.overlay.empty() && !options.layer.empty())
+    return usage("--layer only reads: to write over an older layer, give its file as IMAGE");
+  if (!options.overlay.empty() && options.read_only)
+    return usage("--overlay takes what is written: it does not go with --ro");
   if (options.share && !options.read_only)
     return usage("--share goes with --ro");
   if (options.ignore_cid && !options.read_only)
@@ -381,6 +399,9 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
       return unknown("option", each.string_key, option_names());
     }
   }
+  // An older layer can only be read; mount(8) says "rw" without having been asked.
+  if (!options.layer.empty())
+    options.read_only = true;
   RETURN_IF_ERROR(check_together(options));
   return options;
 }

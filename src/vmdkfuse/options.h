@@ -33,8 +33,12 @@ struct Options {
   bool force_stale_lck = false;
   bool force_journal = false;
   bool force_tables = false;
+  bool drop_cbt = false;
+  bool allow_devices = false;
   std::vector<std::filesystem::path> allow_dirs;
+  std::string overlay;  // a file, or "tmp"; empty: none
 
+  std::string layer;  // number or name; empty: the image
   std::vector<std::filesystem::path> parents;
   std::vector<std::filesystem::path> search_dirs;
   bool ignore_cid = false;

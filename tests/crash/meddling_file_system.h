@@ -34,6 +34,15 @@ class MeddlingFileSystem : public FileSystem {
     return below_.create(path);
   }
 
+  Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
+                                            Access access) override {
+    return below_.open_device(path, access);
+  }
+
+  Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override {
+    return below_.create_unnamed(directory);
+  }
+
   Status remove(const std::filesystem::path& path) override { return below_.remove(path); }
 
   Status sync_directory(const std::filesystem::path& directory) override {

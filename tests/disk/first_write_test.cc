@@ -206,5 +206,30 @@ TEST_F(FirstWriteTest, AnInterruptedCommitIsHealedByTheFirstWriteAnywhere) {
   EXPECT_FALSE(marked("/vm/d-s002.vmdk"));
 }
 
+TEST_F(FirstWriteTest, ChangeTrackingIsDroppedWithTheFirstWriteAndNotBefore) {
+  for (const bool embedded : {true, false}) {
+    const std::string image = embedded ? "/vm/sparse.vmdk" : "/vm/flat.vmdk";
+    SCOPED_TRACE(image);
+    DescriptorSpec tracked;
+    tracked.more_lines = {"# Change Tracking File", "changeTrackPath=\"x-ctk.vmdk\""};
+    if (embedded)
+      make_sparse(image, tracked, "data");
+    else
+      ASSERT_OK(build_flat(memory_, image, {{.length = 64 * kKiB}}, tracked));
+    EXPECT_THAT(open(image), HasMessage("--drop-cbt ends the tracking"));
+    options_.drop_change_tracking = true;
+    const auto before = all_bytes();
+    {
+      ASSERT_OK_AND_ASSIGN(const auto disk, open(image));
+      EXPECT_EQ(all_bytes(), before);
+      ASSERT_OK(write(*disk, 0, "new!"));
+      ASSERT_OK(disk->close());
+    }
+    options_.drop_change_tracking = false;
+    ASSERT_OK_AND_ASSIGN(const auto disk, open(image));
+    EXPECT_EQ(read(*disk, 0, 4), "new!");
+  }
+}
+
 }  // namespace
 }  // namespace vmdk::test

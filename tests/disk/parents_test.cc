@@ -15,7 +15,7 @@ class PathPolicyTest : public DiskFixture {};
 TEST_F(PathPolicyTest, OnlyBeneathTheFolderAndTheAllowedOnes) {
   for (const char* name : {"/vm/a.vmdk", "/vm/sub/b.vmdk", "/other/c.vmdk", "/etc/shadow"})
     memory_.put(name, "x");
-  PathPolicy policy(memory_, {});
+  PathPolicy policy(memory_, {}, false);
   const auto opens = [&](const std::string& name) {
     return policy.open("/vm", name, Access::kReadOnly);
   };
@@ -74,6 +74,45 @@ TEST_F(ParentsTest, HintsOfWindowsAndVmfs) {
   make_sparse("/vm/b.vmdk", child_of("/vmfs/volumes/5c1/x/base.vmdk"));
   EXPECT_EQ(shown("/vm/a.vmdk"), "base");
   EXPECT_EQ(shown("/vm/b.vmdk"), "base");
+}
+
+TEST_F(ParentsTest, ARelativeHintOfWindows) {
+  make_sparse("/vm/old/base.vmdk", {}, "deep");
+  make_sparse("/vm/base.vmdk", {}, "near");
+  make_sparse("/vm/child.vmdk", child_of("old\\base.vmdk"));
+  EXPECT_EQ(shown("/vm/child.vmdk"), "deep");
+}
+
+TEST_F(ParentsTest, HintsInOtherEncodings) {
+  const auto child_in = [&](const char* name, const char* encoding, const char* hint) {
+    DescriptorSpec spec = child_of(hint);
+    spec.more_lines = {std::string("encoding=\"") + encoding + "\""};
+    make_sparse(name, spec);
+  };
+  make_sparse("/vm/表.vmdk", {}, "utf8");
+  make_sparse("/vm/.vmdk", {}, "none");  // what a Shift_JIS name cut at its backslash would be
+  child_in("/vm/a.vmdk", "Shift_JIS", "\x95\x5C.vmdk");
+  child_in("/vm/b.vmdk", "Shift_JIS", "C:\\vm\\\x95\x5C.vmdk");
+  EXPECT_EQ(shown("/vm/a.vmdk"), "utf8");
+  EXPECT_EQ(shown("/vm/b.vmdk"), "utf8");
+  EXPECT_THAT(open("/vm/表.vmdk"), HasMessage("is a snapshot of it")) << "it is known as a parent";
+  make_sparse("/vm/Gr\xFC\xDF\x65.vmdk", {}, "byte");
+  make_sparse("/vm/Grüße.vmdk", {}, "utf8");
+  child_in("/vm/c.vmdk", "windows-1252", "Gr\xFC\xDF\x65.vmdk");
+  EXPECT_EQ(shown("/vm/c.vmdk"), "byte") << "the very bytes go first";
+  child_in("/vm/d.vmdk", "GBK", "\xB4\xC5.vmdk");
+  EXPECT_THAT(open_readonly("/vm/d.vmdk"), HasMessage("/vm/磁.vmdk: no such file"));
+}
+
+TEST_F(ParentsTest, ExtentsInOtherEncodings) {
+  DescriptorSpec spec;
+  spec.create_type = "monolithicFlat";
+  spec.extent_lines = {extent_line("RW", 1024, "FLAT", "\xB4\xC5-flat.vmdk", 0)};
+  spec.more_lines = {"encoding=\"GBK\""};
+  ASSERT_OK(build_descriptor(memory_, "/vm/d.vmdk", spec));
+  memory_.put("/vm/磁-flat.vmdk", "flat" + std::string(1020, 'x'));
+  EXPECT_EQ(shown("/vm/d.vmdk"), "flat");
+  EXPECT_OK(check_image(files_, "/vm/d.vmdk", {}));
 }
 
 TEST_F(ParentsTest, TheFileThatTheUserNamesGoesFirst) {

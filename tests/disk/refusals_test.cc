@@ -106,8 +106,8 @@ TEST_F(RefusalsTest, KindsThatAreNotServed) {
   device.create_type = "fullDevice";
   device.extent_lines = {extent_line("RW", kMiB, "FLAT", "/dev/sdb", 0)};
   ASSERT_OK(build_descriptor(memory_, "/vm/device.vmdk", device));
-  expect_refused("/vm/device.vmdk", "createType \"fullDevice\", a disk made of devices");
-  expect_refused("/vm/device.vmdk", "read the device itself");
+  expect_refused("/vm/device.vmdk", "createType \"fullDevice\": a disk made of devices");
+  expect_refused("/vm/device.vmdk", "--allow-devices");
 }
 
 TEST_F(RefusalsTest, DeviceMappingsAreOfTheEsxHost) {
@@ -131,6 +131,50 @@ TEST_F(RefusalsTest, MembersOfADiskNameTheirDescriptor) {
   expect_refused("/vm/d-s002.vmdk", "open the disk's descriptor: /vm/d.vmdk");
   memory_.put("/vm/e-flat.vmdk", std::string(1024, 'x'));
   expect_refused("/vm/e-flat.vmdk", "open the disk's descriptor: /vm/e.vmdk");
+}
+
+TEST_F(RefusalsTest, MembersOfEveryKindAreKnownByTheirNames) {
+  for (const char* member : {"/vm/x-f002.vmdk", "/vm/x-flat.vmdk", "/vm/x-delta.vmdk",
+                             "/vm/x-sesparse.vmdk", "/vm/x-rdm.vmdk", "/vm/x-pt.vmdk"}) {
+    memory_.put(member, std::string(1024, 'x'));
+    expect_refused(member, "open the disk's descriptor: /vm/x.vmdk");
+  }
+  memory_.put("/vm/x-ctk.vmdk", "\xA2\x72\x19\xF6" + std::string(508, '\0'));
+  expect_refused("/vm/x-ctk.vmdk", "a change-tracking file, not a disk");
+  expect_refused("/vm/x-ctk.vmdk", "open the disk's descriptor: /vm/x.vmdk");
+}
+
+TEST_F(RefusalsTest, FilesOfOtherKindsAreNamed) {
+  const auto refused = [&](const std::string& bytes, const char* what, const char* way_out) {
+    memory_.put("/vm/file", bytes);
+    expect_refused("/vm/file", what);
+    expect_refused("/vm/file", way_out);
+  };
+  const std::string filler(4096, '\0');
+  const char* const convert = "qemu-img convert -O vmdk";
+  refused("vhdxfile" + filler, "it is a Hyper-V VHDX image", convert);
+  refused("conectix" + filler, "it is a VirtualPC VHD image", convert);
+  refused(filler + "conectix" + std::string(504, '\0'), "it is a VirtualPC VHD image", convert);
+  refused(std::string(64, ' ') + "\xBE\xDA\x10\x7F" + filler, "it is a VirtualBox VDI image",
+          convert);
+  refused("\x1F\x8B" + filler, "it is a gzip file", "gunzip");
+  refused("kdmv" + filler, "a conversion to streamOptimized that was not finished",
+          "convert again from the source");
+  refused(std::string(510, '\0') + "\x55\xAA", "it is a raw disk image", "losetup");
+  refused(std::string(512, '\0') + "EFI PART", "it is a raw disk image", "losetup");
+  refused("hello", "neither a sparse header nor a descriptor", "qemu-img convert -f raw");
+}
+
+TEST_F(RefusalsTest, EncryptedDisks) {
+  DescriptorSpec keys;
+  keys.more_lines = {"encryption.keySafe = \"vmware:key/list/x\""};
+  make_sparse("/vm/keys.vmdk", keys);
+  expect_refused("/vm/keys.vmdk", "the disk is encrypted");
+  expect_refused("/vm/keys.vmdk", "take the encryption off");
+  make_sparse("/vm/cipher.vmdk");
+  memory_.poke("/vm/cipher.vmdk", kSectorSize, filled(300, 0x93));
+  memory_.poke("/vm/cipher.vmdk", kSectorSize + 17, filled(3, 0x02));
+  expect_refused("/vm/cipher.vmdk", "the descriptor in it is no text: the disk is encrypted");
 }
 
 TEST_F(RefusalsTest, MissingTablesAndDamageAreReadOnly) {

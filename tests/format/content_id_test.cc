@@ -130,5 +130,44 @@ TEST(ContentIdChangeTest, UsableIdsAvoidTheOnesWithAMeaning) {
   EXPECT_NE(usable_cid(0xFFFFFFFE), usable_cid(0xFFFFFFFF));
 }
 
+TEST(ChangeTrackingTest, IsTakenOutInPlace) {
+  const std::string text =
+      "# Disk DescriptorFile\nversion=3\nCID=0172e8a4\nparentCID=ffffffff\n"
+      "createType=\"vmfs\"\r\nRW 8 VMFS \"d-flat.vmdk\"\n# Change Tracking File\n"
+      "changeTrackPath=\"d-ctk.vmdk\"\r\nddb.adapterType = \"ide\"\n";
+  auto parsed = Descriptor::parse(text);
+  ASSERT_TRUE(parsed);
+  EXPECT_TRUE(parsed->has_change_tracking());
+  const auto [begin, end] = parsed->drop_change_tracking();
+  EXPECT_FALSE(parsed->has_change_tracking());
+  EXPECT_EQ(parsed->version(), 1U);
+  const std::string after = parsed->text();
+  ASSERT_EQ(after.size(), text.size());
+  EXPECT_EQ(after.substr(0, begin), text.substr(0, begin));
+  EXPECT_EQ(after.substr(end), text.substr(end));
+  EXPECT_NE(after.find("\nversion=1\n"), std::string::npos);
+  EXPECT_NE(after.find("File\n#" + std::string(27, ' ') + "\r\nddb"), std::string::npos) << after;
+  const auto again = Descriptor::parse(after);
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->has_change_tracking());
+  EXPECT_EQ(again->value("ddb.adapterType"), "ide");
+}
+
+TEST(ChangeTrackingTest, OneSignOfItIsEnough) {
+  const std::string head = "CID=1\ncreateType=\"vmfs\"\nRW 8 VMFS \"d\"\n";
+  for (const std::string& text :
+       {"version=3\n" + head, "version=\"3\"\n" + head,
+        "changeTrackPath=x\nversion=1\n" + head + "CHANGETRACKPATH=\"y\""}) {
+    auto parsed = Descriptor::parse(text);
+    ASSERT_TRUE(parsed) << text;
+    EXPECT_TRUE(parsed->has_change_tracking());
+    parsed->drop_change_tracking();
+    const auto again = Descriptor::parse(parsed->text());
+    ASSERT_TRUE(again) << parsed->text();
+    EXPECT_FALSE(again->has_change_tracking()) << parsed->text();
+    EXPECT_EQ(again->version(), 1U);
+  }
+}
+
 }  // namespace
 }  // namespace vmdk

@@ -31,6 +31,7 @@ TEST(MagicTest, KnowsSignatures) {
   EXPECT_EQ(recognise_at(0, "\xA2\x72\x19\xF6"), FileKind::kChangeTracking);
   EXPECT_EQ(recognise_at(0, "QFI\xFB"), FileKind::kQcow);
   EXPECT_EQ(recognise_at(0, "vhdxfile"), FileKind::kVhdx);
+  EXPECT_EQ(recognise_at(0, "conectix"), FileKind::kVhd);
   EXPECT_EQ(recognise_at(64, "\xBE\xDA\x10\x7F"), FileKind::kVdi);
   EXPECT_EQ(recognise_at(0, "\x1F\x8B"), FileKind::kGzip);
   EXPECT_EQ(recognise_at(257, "ustar"), FileKind::kOva);
@@ -84,6 +85,7 @@ TEST(MagicTest, DescribesEveryKindInItsOwnWords) {
       FileKind::kQcow,
       FileKind::kVhdx,
       FileKind::kVdi,
+      FileKind::kVhd,
       FileKind::kGzip,
       FileKind::kOva,
       FileKind::kUnknown,

@@ -87,5 +87,18 @@ TEST(DefaultThreadsTest, FourForEachCpuFromEightToSixtyFour) {
   EXPECT_EQ(default_threads(100), 64U);
 }
 
+TEST_F(MountPlanTest, OverlaysInAFileAndInTheFolderForTemporaryFiles) {
+  EXPECT_FALSE(plan_open(options_, {}).overlay);
+  options_.overlay = "./tmp";
+  const auto named = plan_open(options_, {}).overlay;
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->file, "./tmp");
+  options_.overlay = "tmp";
+  const auto scratch = plan_open(options_, {}).overlay;
+  ASSERT_TRUE(scratch);
+  EXPECT_EQ(scratch->file, "");
+  EXPECT_EQ(scratch->scratch_dir, std::filesystem::temp_directory_path());
+}
+
 }  // namespace
 }  // namespace vmdkfuse

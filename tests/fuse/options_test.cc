@@ -175,5 +175,22 @@ TEST(OptionsTest, WordsForMountAreTakenAndLeft) {
   EXPECT_TRUE(options->mount_options.empty());
 }
 
+TEST(OptionsTest, AnOverlayTakesWhatIsWritten) {
+  EXPECT_EQ(parse_mount({"--overlay=o.vmdk"})->overlay, "o.vmdk");
+  EXPECT_EQ(parse_mount({"-o", "overlay=tmp"})->overlay, "tmp");
+  EXPECT_THAT(parse_mount({"--overlay=o.vmdk", "-r"}), HasMessage("it does not go with --ro"));
+  EXPECT_THAT(parse_mount({"-o", "overlay="}), HasMessage("an empty"));
+}
+
+TEST(OptionsTest, ALayerIsOnlyRead) {
+  const auto options = parse_mount({"--layer=1", "-o", "rw"});
+  ASSERT_OK(options);
+  EXPECT_EQ(options->layer, "1");
+  EXPECT_TRUE(options->read_only);
+  EXPECT_THAT(parse_mount({"--layer=1", "-w"}), HasMessage("it does not go with --rw"));
+  EXPECT_THAT(parse_mount({"--layer=1", "--overlay=tmp"}), HasMessage("--layer only reads"));
+  EXPECT_THAT(parse_mount({"-o", "layer="}), HasMessage("an empty"));
+}
+
 }  // namespace
 }  // namespace vmdkfuse

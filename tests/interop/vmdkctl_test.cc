@@ -146,11 +146,15 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"create",
        {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
         "--allow-dir", "--progress", "--help"}},
-      {"info", {"--json", "--force", "--parent", "--search", "--allow-dir", "--help"}},
+      {"info",
+       {"--json", "--force", "--layer", "--parent", "--search", "--allow-dir", "--allow-devices",
+        "--help"}},
       {"check",
        {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
-        "--help"}},
-      {"map", {"--json", "--share", "--force", "--parent", "--search", "--allow-dir", "--help"}},
+        "--allow-devices", "--help"}},
+      {"map",
+       {"--json", "--share", "--force", "--layer", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
   };
   return options;
 }
@@ -648,6 +652,48 @@ TEST_F(VmdkctlTest, CheckKnowsOnlyTheRepairsThatExist) {
   const CommandResult result = vmdkctl("check --repair=all disk.vmdk");
   EXPECT_EQ(result.status, 1);
   EXPECT_THAT(result.err, HasSubstr("--repair=tables"));
+}
+
+// --- Older layers, disks in archives -------------------------------------------------------------
+
+TEST_F(VmdkctlTest, InfoAndMapShowAnOlderLayer) {
+  create("base.vmdk 1M");
+  write_data("base.vmdk", 0, 512);
+  create("--parent=base.vmdk child.vmdk");
+  write_data("child.vmdk", 64 * kKiB, 512);
+  const json all = json_of("map --json child.vmdk");
+  EXPECT_EQ(all["runs"].size(), 3U);
+  for (const char* layer : {"0", "base", "base.vmdk"}) {
+    const json map = json_of(fmt::format("map --json --layer={} child.vmdk", layer));
+    ASSERT_EQ(map["runs"].size(), 2U) << layer;
+    EXPECT_EQ(map["runs"][0]["layer"], 0);
+    const json info = json_of(fmt::format("info --json --layer={} child.vmdk", layer));
+    EXPECT_EQ(info["layers"].size(), 1U);
+  }
+  const CommandResult none = vmdkctl("info --layer=2 child.vmdk");
+  EXPECT_EQ(none.status, 2);
+  EXPECT_THAT(none.err, HasSubstr("0  "));
+  EXPECT_THAT(none.err, HasSubstr("base.vmdk"));
+}
+
+TEST_F(VmdkctlTest, DisksInAnArchive) {
+  if (!have_program("tar"))
+    GTEST_SKIP() << "tar is not installed";
+  create("a.vmdk 1M");
+  write_data("a.vmdk", 0, 512);
+  create("b.vmdk 2M");
+  ASSERT_COMMAND("cd " + shell_word(folder_.path().string()) +
+                 " && tar -cf one.ova a.vmdk && tar -cf two.ova --format=pax a.vmdk b.vmdk");
+  EXPECT_EQ(json_of("info --json one.ova")["virtualBytes"], kMiB);
+  EXPECT_EQ(json_of("info --json two.ova:b.vmdk")["virtualBytes"], 2 * kMiB);
+  EXPECT_EQ(json_of("map --json one.ova")["runs"][0]["state"], "data");
+  EXPECT_EQ(vmdkctl("check one.ova").status, 0);
+  const CommandResult several = vmdkctl("info two.ova");
+  EXPECT_EQ(several.status, 2);
+  EXPECT_THAT(several.err, HasSubstr("two.ova:a.vmdk"));
+  EXPECT_THAT(several.err, HasSubstr("two.ova:b.vmdk"));
+  create("--parent=one.ova child.vmdk");
+  EXPECT_EQ(json_of("info --json child.vmdk")["layers"].size(), 2U);
 }
 
 }  // namespace

@@ -188,6 +188,17 @@ TEST_F(PosixFileSystemTest, CreateLeavesWhatExistsAlone) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "nowhere"));
 }
 
+TEST_F(PosixFileSystemTest, AFileWithoutANameIsSeenByNobody) {
+  const auto file = system_.create_unnamed(folder_.path());
+  ASSERT_TRUE(file) << file.error().message();
+  ASSERT_TRUE(write_text(**file, 0, "secret"));
+  EXPECT_EQ(text_of(**file), "secret");
+  EXPECT_EQ((*file)->permissions(), 0600U);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  EXPECT_TRUE((*file)->lock(LockMode::kWrite));
+  EXPECT_EQ(system_.create_unnamed(folder_ / "missing").error().errno_value(), ENOENT);
+}
+
 TEST_F(PosixFileSystemTest, RemoveTakesTheNameAway) {
   const auto path = folder_.write("disk.vmdk", "data");
   ASSERT_TRUE(system_.remove(path));

@@ -3,8 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -82,46 +85,75 @@ class KillTest : public MountTest {
     return point;
   }
 
-  // Mounts disk.vmdk, which shows zeros, writes, kills and looks, again and again.
-  void expect_nothing_lost();
+  // Mounts with `mount_it`, kills the daemon, and compares disk.vmdk with what may be in it, again
+  // and again. `known`: what the disk shows at first.
+  void survive_kills(const std::function<void(const std::string& options)>& mount_it,
+                     ReferenceDisk known) {
+    BoundaryRandom random({.capacity = kDiskSize});
+    for (int round = 0; round < rounds(); ++round) {
+      SCOPED_TRACE("round " + std::to_string(round));
+      const char* const cache = round % 2 == 0 ? "writeback" : "writethrough";
+      mount_it(std::string("--commit=1 --cache=") + cache);
+      if (HasFatalFailure())
+        return;
+      SectorHistory history(known);
+      const std::size_t point = write_until_killed(history, random);
+      ASSERT_TRUE(daemon_ends());
+      ASSERT_TRUE(shell("fusermount3 -u flat; rm -f pid"));
+
+      const auto report = vmdk::check_image(file_system_, path("disk.vmdk"), {});
+      ASSERT_TRUE(vmdk::test::succeeded(report));
+      EXPECT_TRUE(report->exit_code() == 0 || report->exit_code() == 3) << report->exit_code();
+
+      disk_.reset();
+      ASSERT_EQ(history.check(point, [&](std::uint64_t at,
+                                         std::size_t length) { return read_disk(at, length); }),
+                std::nullopt);
+      known = ReferenceDisk(kDiskSize);
+      known.write(0, read_disk(0, kDiskSize));
+      disk_.reset();
+    }
+    EXPECT_GT(syncs_, 0U) << "no round lived long enough to prove anything";
+  }
 
   vmdk::PosixFileSystem file_system_;
   std::unique_ptr<vmdk::Disk> disk_;
   std::uint64_t syncs_ = 0;
 };
 
-void KillTest::expect_nothing_lost() {
-  BoundaryRandom random({.capacity = kDiskSize});
-  ReferenceDisk known(kDiskSize);
-  for (int round = 0; round < rounds(); ++round) {
-    SCOPED_TRACE("round " + std::to_string(round));
-    const char* const cache = round % 2 == 0 ? "writeback" : "writethrough";
-    mount(std::string("--commit=1 --cache=") + cache);
-    if (HasFatalFailure())
-      return;
-    SectorHistory history(known);
-    const std::size_t point = write_until_killed(history, random);
-    ASSERT_TRUE(daemon_ends());
-    ASSERT_TRUE(shell("fusermount3 -u flat; rm -f pid"));
-
-    const auto report = vmdk::check_image(file_system_, path("disk.vmdk"), {});
-    ASSERT_TRUE(vmdk::test::succeeded(report));
-    EXPECT_TRUE(report->exit_code() == 0 || report->exit_code() == 3) << report->exit_code();
-
-    disk_.reset();
-    ASSERT_EQ(history.check(point, [&](std::uint64_t at,
-                                       std::size_t length) { return read_disk(at, length); }),
-              std::nullopt);
-    known = ReferenceDisk(kDiskSize);
-    known.write(0, read_disk(0, kDiskSize));
-    disk_.reset();
-  }
-  EXPECT_GT(syncs_, 0U) << "no round lived long enough to prove anything";
-}
-
 TEST_F(KillTest, NothingSyncedIsLostAndNothingElseAppears) {
   create();
-  expect_nothing_lost();
+  survive_kills([this](const std::string& options) { mount(options); }, ReferenceDisk(kDiskSize));
+}
+
+TEST_F(KillTest, AnImageUnderAnOverlayStaysAsItIs) {
+  create("base.vmdk");
+  std::vector<std::byte> content(kDiskSize);
+  {
+    BoundaryRandom random({.capacity = kDiskSize});
+    vmdk::OpenOptions options;
+    auto base = vmdk::Disk::open(file_system_, path("base.vmdk"), options);
+    ASSERT_OK(base);
+    const std::vector<std::byte> first = random.fill(kDiskSize / 2);
+    std::copy(first.begin(), first.end(), content.begin());
+    ASSERT_OK((*base)->write(vmdk::DiskOffset(0), first));
+    ASSERT_OK((*base)->close());
+  }
+  const auto base_state = [this] {
+    return shell_output("sha256sum base.vmdk; stat -c '%s %y %z' base.vmdk");
+  };
+  const std::string before = base_state();
+  ReferenceDisk known(kDiskSize);
+  known.write(0, content);
+  survive_kills(
+      [this](const std::string& options) {
+        std::ofstream(path("flat")).flush();
+        const auto result =
+            vmdkfuse("--pid-file=pid --overlay=disk.vmdk " + options + " base.vmdk flat");
+        ASSERT_EQ(result.status, 0) << result.to_text();
+      },
+      known);
+  EXPECT_EQ(base_state(), before);
 }
 
 // A delta of ESX, which gets its tables while it is written.
@@ -138,7 +170,7 @@ TEST_F(KillTest, NorInADelta) {
   descriptor.parent_hint = "base.vmdk";
   ASSERT_OK(vmdk::test::build_cowd_disk(file_system_, path("disk.vmdk"), {.capacity = kDiskSize},
                                         descriptor));
-  expect_nothing_lost();
+  survive_kills([this](const std::string& options) { mount(options); }, ReferenceDisk(kDiskSize));
 }
 
 }  // namespace

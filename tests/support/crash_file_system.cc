@@ -228,6 +228,11 @@ Result<std::unique_ptr<File>> CrashFileSystem::create(const std::filesystem::pat
   return wrap(std::move(file), path);
 }
 
+Result<std::unique_ptr<File>> CrashFileSystem::create_unnamed(
+    const std::filesystem::path& directory) {
+  return live_->create_unnamed(directory);
+}
+
 Status CrashFileSystem::remove(const std::filesystem::path& path) {
   const std::lock_guard guard(mutex_);
   ASSIGN_OR_RETURN(const auto file, live_->open(path, Access::kReadOnly));

@@ -84,6 +84,14 @@ class CrashFileSystem : public FileSystem {
                                              const std::filesystem::path& relative,
                                              Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
+
+  // Never there after a crash, so its changes are not recorded.
+  Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
+                                            Access access) override {
+    return live_->open_device(path, access);
+  }
+
+  Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
   Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;

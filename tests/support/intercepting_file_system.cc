@@ -140,6 +140,12 @@ Result<std::unique_ptr<File>> InterceptingFileSystem::open(const std::filesystem
   return wrap(below_.open(path, access), path);
 }
 
+Result<std::unique_ptr<File>> InterceptingFileSystem::open_device(const std::filesystem::path& path,
+                                                                  Access access) {
+  RETURN_IF_ERROR(ask(OpKind::kOpen, path));
+  return wrap(below_.open_device(path, access), path);
+}
+
 Result<std::unique_ptr<File>> InterceptingFileSystem::open_beneath(
     const std::filesystem::path& directory, const std::filesystem::path& relative, Access access) {
   RETURN_IF_ERROR(ask(OpKind::kOpen, directory / relative));
@@ -149,6 +155,13 @@ Result<std::unique_ptr<File>> InterceptingFileSystem::open_beneath(
 Result<std::unique_ptr<File>> InterceptingFileSystem::create(const std::filesystem::path& path) {
   RETURN_IF_ERROR(ask(OpKind::kCreate, path));
   return wrap(below_.create(path), path);
+}
+
+Result<std::unique_ptr<File>> InterceptingFileSystem::create_unnamed(
+    const std::filesystem::path& directory) {
+  const std::filesystem::path shown = directory / "(file without a name)";
+  RETURN_IF_ERROR(ask(OpKind::kCreate, shown));
+  return wrap(below_.create_unnamed(directory), shown);
 }
 
 Status InterceptingFileSystem::remove(const std::filesystem::path& path) {

@@ -244,6 +244,23 @@ Result<std::unique_ptr<File>> MemoryFileSystem::create(const std::filesystem::pa
   return std::make_unique<Handle>(node, path.string(), Access::kReadWrite);
 }
 
+Result<std::unique_ptr<File>> MemoryFileSystem::open_device(const std::filesystem::path& path,
+                                                            Access access) {
+  if (!normal_path(path).starts_with("/dev/"))
+    return Error::make(ErrorCode::kUnsupported, path.string() + ": not a block device");
+  return open(path, access);
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::create_unnamed(
+    const std::filesystem::path& directory) {
+  if (!is_directory(normal_path(directory)))
+    return Error::from_errno(ENOENT, directory.string());
+  const std::lock_guard guard(mutex_);
+  return std::make_unique<Handle>(std::make_shared<Node>(next_inode_++),
+                                  (directory / "(file without a name)").string(),
+                                  Access::kReadWrite);
+}
+
 Status MemoryFileSystem::remove(const std::filesystem::path& path) {
   const std::string key = normal_path(path);
   const bool directory = is_directory(key);

@@ -40,7 +40,11 @@ class MemoryFileSystem : public FileSystem {
   Result<std::unique_ptr<File>> open_beneath(const std::filesystem::path& directory,
                                              const std::filesystem::path& relative,
                                              Access access) override;
+  // A device is a file beneath "/dev".
+  Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
+                                            Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
   Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;

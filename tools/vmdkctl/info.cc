@@ -260,7 +260,8 @@ Verb info_verb() {
               "beside a running machine. A missing parent ends with status 2, after what is\n"
               "known without it.",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
-               force_journal_option()},
+               force_journal_option(),
+               layer_option()},
               1,
               std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())

@@ -165,7 +165,8 @@ Verb map_verb() {
               "(data, zero, hole, unreadable), layer (0: the oldest image), place in its file.",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
                {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"},
-               force_journal_option()},
+               force_journal_option(),
+               layer_option()},
               1,
               1};
   for (const OptionSpec& option : chain_options())

@@ -174,7 +174,14 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
 std::vector<OptionSpec> chain_options() {
   return {{"parent", 0, OptionKind::kList, "FILE", "use FILE as the next missing parent"},
           {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
-          {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"}};
+          {"allow-dir", 0, OptionKind::kList, "DIR", "files named in the image may be below DIR"},
+          {"allow-devices", 0, OptionKind::kFlag, "", "the image may name block devices"}};
+}
+
+OptionSpec layer_option() {
+  return {"layer", 0, OptionKind::kValue, "N|NAME",
+          "the disk as of an older layer: its number, 0 or\n\"base\" being the oldest, or its "
+          "file's name"};
 }
 
 OptionSpec force_journal_option() {
@@ -195,8 +202,10 @@ vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   vmdk::OpenOptions options;
   options.access = vmdk::Access::kReadOnly;
   options.log = log_to_stderr();
+  options.layer = arguments.value("layer").value_or("");
   for (const std::string& directory : arguments.list("search"))
     options.search_dirs.emplace_back(directory);
+  options.allow_devices = arguments.has("allow-devices");
   for (const std::string& directory : arguments.list("allow-dir"))
     options.allow_dirs.emplace_back(directory);
   for (const OptionSpec& option : usage.options) {

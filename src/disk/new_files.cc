@@ -1,0 +1,52 @@
+#include "disk/new_files.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <vmdk/units.h>
+
+#include "base/bytes.h"
+
+namespace vmdk {
+namespace {
+
+constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
+
+Status write_bytes(File& file, FileOffset at, std::span<const std::byte> bytes) {
+  const iovec part = part_of(bytes);
+  return file.write(at, {&part, 1});
+}
+
+// A grain directory whose tables lie one behind the other.
+std::vector<std::byte> directory_bytes(const SparseHeader& header, std::uint64_t first_table) {
+  const std::uint64_t tables = header.table_count();
+  std::vector<std::byte> bytes(header.directory_sectors() * kSectorSize);
+  for (std::uint64_t i = 0; i < tables; ++i)
+    store_le32(bytes, i * 4, static_cast<std::uint32_t>(first_table + i * kTableSectors));
+  return bytes;
+}
+
+// The grain tables themselves are the file's holes: every grain is unallocated.
+Status write_sparse(File& file, const SparseLayout& layout, std::string_view descriptor) {
+  const SparseHeader& header = layout.header;
+  const auto offset = [](Sectors at) { return FileOffset(at.count() * kSectorSize); };
+  RETURN_IF_ERROR(write_bytes(file, offset(header.rgd_offset),
+                              directory_bytes(header, layout.first_redundant_table)));
+  RETURN_IF_ERROR(
+      write_bytes(file, offset(header.gd_offset), directory_bytes(header, layout.first_table)));
+  if (!descriptor.empty())
+    RETURN_IF_ERROR(write_bytes(file, offset(header.descriptor_offset), bytes_of(descriptor)));
+  return write_bytes(file, FileOffset(0), encode_sparse_header(header));
+}
+
+}  // namespace
+
+Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
+  RETURN_IF_ERROR(file.resize(planned.size));
+  if (planned.layout)
+    RETURN_IF_ERROR(write_sparse(file, *planned.layout, embedded_descriptor));
+  return file.sync();
+}
+
+}  // namespace vmdk

@@ -1,0 +1,25 @@
+// The child that takes the writes in place of an image.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include <vmdk/disk.h>
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+namespace vmdk {
+
+struct OverlayFile {
+  std::filesystem::path path;  // of a file without a name: what messages call it
+  std::unique_ptr<File> file;  // open for reading and writing
+  bool made = false;           // by this call; whoever cannot use it removes it
+};
+
+// Makes options.overlay over `image`, or opens the one that is there. kInvalidArgument when what is
+// there is something else, kStaleParent when it was made over another content of the image. The
+// image is only read. Requires: options.overlay.
+Result<OverlayFile> open_overlay(FileSystem& file_system, const std::filesystem::path& image,
+                                 const OpenOptions& options);
+
+}  // namespace vmdk

@@ -73,6 +73,7 @@ void write_and_look(MemoryFileSystem& files) {
   }
   if (!disk->close() || written.empty())
     return;
+  disk.reset();
   disk = open(files, vmdk::Access::kReadOnly);
   require(disk != nullptr, "an image that was written to can be opened");
   for (const std::uint64_t at : written) {

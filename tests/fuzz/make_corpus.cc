@@ -39,7 +39,8 @@ bool create(MemoryFileSystem& files, const std::filesystem::path& image, ImageTy
   CreateOptions options;
   options.type = type;
   options.parent = parent;
-  options.grain_size = kGrain;
+  if (type == ImageType::kMonolithicSparse || type == ImageType::kTwoGbMaxExtentSparse)
+    options.grain_size = kGrain;
   if (parent.empty())
     options.capacity = kCapacity;
   if (!create_image(files, image, options))

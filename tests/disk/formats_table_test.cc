@@ -50,6 +50,12 @@ struct Row {
   std::optional<CreateOptions> create = std::nullopt;  // how create_image() makes one
 };
 
+OpenOptions read_only() {
+  OpenOptions options;
+  options.access = Access::kReadOnly;
+  return options;
+}
+
 CreateOptions of_type(ImageType type) {
   CreateOptions options;
   options.type = type;
@@ -121,7 +127,7 @@ void make_custom(MemoryFileSystem& files) {
 
 void make_snapshot_of_esx(MemoryFileSystem& files) {
   create_and_fill(files, kParent, of_type(ImageType::kVmfs));
-  auto parent = Disk::open(files, kParent, {.access = Access::kReadOnly});
+  auto parent = Disk::open(files, kParent, read_only());
   ASSERT_OK(parent);
   CowdSpec spec{.capacity = kCapacity, .grain_size = 512};
   ASSERT_OK(build_cowd_disk(files, kImage, spec,
@@ -251,7 +257,7 @@ std::vector<std::pair<std::string, std::string>> table() {
 }
 
 bool reads(MemoryFileSystem& files, const std::filesystem::path& image) {
-  auto disk = Disk::open(files, image, {.access = Access::kReadOnly});
+  auto disk = Disk::open(files, image, read_only());
   if (!disk)
     return false;
   std::vector<std::byte> found(kGrain);
@@ -271,7 +277,7 @@ bool writes(MemoryFileSystem& files, const std::filesystem::path& image) {
     return false;
   EXPECT_OK((*disk)->close());
   disk->reset();
-  disk = Disk::open(files, image, {.access = Access::kReadOnly});
+  disk = Disk::open(files, image, read_only());
   EXPECT_OK(disk);
   std::vector<std::byte> found(kSectorSize);
   EXPECT_OK((*disk)->read(DiskOffset(kCapacity - kSectorSize), found));

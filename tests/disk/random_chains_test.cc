@@ -22,6 +22,12 @@ namespace {
 constexpr unsigned kChains = 500;
 constexpr unsigned kMostLinks = 5;
 
+OpenOptions read_only() {
+  OpenOptions options;
+  options.access = Access::kReadOnly;
+  return options;
+}
+
 // A chain as it grows: each link is built byte by byte, and changes what is expected.
 class RandomChain {
  public:
@@ -38,7 +44,7 @@ class RandomChain {
   }
 
   void compare() {
-    auto disk = Disk::open(files_, path(), {.access = Access::kReadOnly});
+    auto disk = Disk::open(files_, path(), read_only());
     ASSERT_OK(disk) << story_;
     ASSERT_EQ((*disk)->capacity(), capacity_) << story_;
     std::vector<std::byte> found(capacity_);

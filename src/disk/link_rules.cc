@@ -67,7 +67,9 @@ Status judge_kinds(const std::filesystem::path& path, const Descriptor& descript
   if (!of_devices && !is_one_of(kServedTypes, type))
     return unsupported(path, fmt::format("createType \"{}\"", type));
   for (const ExtentLine& line : descriptor.extents())
-    if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
+    if (has_grains(line.type) && line.file_name.starts_with("/dev/"))
+      return unsupported(path, fmt::format("line {}: grains on a device", line.line_number));
+    else if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
       return mapping(path, fmt::format("line {}: an extent of type {}", line.line_number,
                                        to_string(line.type)));
     else if (!is_served(line.type))

@@ -191,13 +191,16 @@ Result<const OvaDisk*> find_named(const File& archive, const std::vector<OvaDisk
                                   std::string_view name) {
   const OvaDisk* found = nullptr;
   std::size_t matches = 0;
+  // The whole name goes before the last part of one. An archive that was added to may hold a name
+  // twice, and only its owner knows which is meant.
+  bool whole = false;
   for (const OvaDisk& disk : disks) {
-    if (disk.name == name)
-      return &disk;
-    if (last_component(disk.name) != name)
+    const bool same = disk.name == name;
+    if (!same && (whole || last_component(disk.name) != name))
       continue;
+    matches = same == whole ? matches + 1 : 1;
+    whole = same;
     found = &disk;
-    ++matches;
   }
   if (matches == 1)
     return found;

@@ -48,7 +48,12 @@ Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
   ASSIGN_OR_RETURN(const CreatePlan plan,
                    plan_image(file_system, path, child_of(image, options), Purpose::kOverlay));
   ASSIGN_OR_RETURN(auto file, file_system.create(path));
-  Status written = write_new_file(*file, plan.extents.front(), plan.descriptor);
+  // Before there is anything in it, so that nobody takes it for an overlay to go on with, which a
+  // failure here would take away. Who has it all the same keeps it.
+  const Status locked = file->lock(LockMode::kWrite);
+  if (!locked && locked.error().code() == ErrorCode::kBusy)
+    return locked.error();
+  Status written = locked ? write_new_file(*file, plan.extents.front(), plan.descriptor) : locked;
   if (written)
     written = file_system.sync_directory(path.parent_path());
   if (written)

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/hints.h"
 #include "extent/grain_runs.h"
 
 namespace vmdk {
@@ -194,7 +195,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
   const auto not_written = [&](std::string_view why) {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", file.name(), why))
-        .with_hint("-r mounts it read-only");
+        .with_hint(kNeverWritableHint);
   };
   if (options.writable && header.is_workstation3())
     return not_written("Workstation 3 disks are only read");

@@ -92,7 +92,7 @@ TEST_F(CowdTest, IsReadInEveryGrainSize) {
     EXPECT_EQ(disk->capacity(), capacity);
     EXPECT_EQ(disk->grain_size(), grain_size);
     expect_model(*disk, model);
-    const ExtentInfo& extent = disk->info().layers[0].extents[0];
+    const ExtentInfo extent = disk->info().layers[0].extents[0];
     EXPECT_EQ(extent.type, "VMFSSPARSE");
     EXPECT_EQ(extent.header_version, 1U);
     EXPECT_FALSE(extent.zeroed_grains || extent.compressed || extent.unclean);

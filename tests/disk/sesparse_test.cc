@@ -86,7 +86,7 @@ TEST_F(SeSparseTest, IsRead) {
     EXPECT_EQ(disk->capacity(), kCapacity);
     EXPECT_EQ(disk->grain_size(), grain_size);
     expect_model(*disk);
-    const ExtentInfo& extent = disk->info().layers[0].extents[0];
+    const ExtentInfo extent = disk->info().layers[0].extents[0];
     EXPECT_EQ(extent.type, "SESPARSE");
     EXPECT_EQ(extent.header_version, 2U);
     EXPECT_TRUE(extent.zeroed_grains);

@@ -15,6 +15,7 @@
 #include "bundle.h"
 #include "support/esx_builder.h"
 #include "support/stream_builder.h"
+#include "support/tar_builder.h"
 
 namespace {
 
@@ -132,6 +133,16 @@ bool save_beginnings(const std::filesystem::path& folder, const std::string& see
   return true;
 }
 
+bool save_tar_headers(const std::filesystem::path& folder) {
+  const auto save_text = [&](const char* name, const std::string& text) {
+    return save(folder / "tar" / name, std::as_bytes(std::span(text)));
+  };
+  return save_text("file",
+                   tar_entry({.name = "app-disk1.vmdk", .data = "x", .prefix = "folder"})) &&
+         save_text("base256", tar_entry({.name = "a", .size_field = base256_size(1U << 20U)})) &&
+         save_text("pax", pax_record("path", "a.vmdk") + pax_record("size", "512"));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -147,6 +158,10 @@ int main(int count, char** words) {
       std::fprintf(stderr, "make_corpus: %s could not be made\n", seed.name);
       return 2;
     }
+  }
+  if (!save_tar_headers(folder)) {
+    std::fputs("make_corpus: tar headers could not be made\n", stderr);
+    return 2;
   }
   return 0;
 }

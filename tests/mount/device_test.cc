@@ -18,6 +18,7 @@ TEST_F(MountTest, AWholeDeviceIsMountedWhenAllowed) {
                                       "parentCID=ffffffff\ncreateType=\"fullDevice\"\n"
                                       "RW "
                                    << kDiskSize / 512 << " FLAT \"" << *device << "\" 0\n";
+  std::ofstream(path("flat")).flush();
   const CommandResult refused = vmdkfuse("disk.vmdk flat");
   EXPECT_EQ(refused.status, 32) << refused.to_text();
   EXPECT_NE(refused.err.find("--allow-devices"), std::string::npos) << refused.to_text();

@@ -301,7 +301,8 @@ void on_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset,
     const auto got = front.disk.read(vmdk::DiskOffset(static_cast<std::uint64_t>(offset)), buffer);
     if (!got)
       return front.errors.report("read", got.error());
-    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *got);
+    const auto* bytes = reinterpret_cast<const char*>(buffer.data());  // NOLINT: libfuse's type
+    fuse_reply_buf(request, bytes, *got);
     return 0;
   });
 }

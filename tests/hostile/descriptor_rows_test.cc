@@ -183,7 +183,7 @@ const std::vector<Row>& descriptor_rows() {
        .make =
            [](MemoryFileSystem& files) {
              std::string lines = "encoding=\"GBK\"\n";
-             for (int i = 0; i < 45000; ++i)
+             for (int i = 0; i < 20000; ++i)
                lines += "RW 1 FLAT \"\xB4\xC5\" 0\n";
              files.put(kImage, descriptor(lines, "twoGbMaxExtentFlat"));
              files.put("/vm/磁", std::string(kExtent, 'f'));

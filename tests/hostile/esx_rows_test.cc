@@ -130,6 +130,13 @@ const std::vector<Row>& cowd_rows() {
        .answer = Answer::kReadOnly,
        .object = kDelta,
        .cause = "flags 0x103 of its header are not known"},
+      {.name = "free_sector_behind_the_end",
+       .make =
+           [](MemoryFileSystem& files) {
+             put_cowd(files,
+                      {.capacity = kCapacity, .edit_header = le32(kCowdFreeSectorAt, 1U << 24U)});
+           },
+       .answer = Answer::kOpened},
       {.name = "B41_table_not_there",
        .make = cowd([](MemoryFileSystem&, const BuiltCowd&) {}, kTwoTables),
        .answer = Answer::kOpened},

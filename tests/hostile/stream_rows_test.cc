@@ -91,7 +91,7 @@ const std::vector<Row>& record_rows() {
           "B21_more_than_a_grain",
           [](StreamGrain& grain) { grain.packed = packed_of(kHostileGrain + 1); }, "grain 0"),
       record(
-          "B21_a_bomb", [](StreamGrain& grain) { grain.packed = packed_of(64 * kMiB); }, "grain 0"),
+          "B21_a_bomb", [](StreamGrain& grain) { grain.packed = packed_of(8 * kMiB); }, "grain 0"),
       record(
           "B21_less_than_a_grain",
           [](StreamGrain& grain) { grain.packed = packed_of(kHostileGrain - 1); }, "grain 0"),
@@ -102,6 +102,13 @@ const std::vector<Row>& record_rows() {
             grain.packed->resize(grain.packed->size() - 5);
           },
           "its compressed data is damaged"),
+      {.name = "more_bytes_than_the_stream_needs",
+       .make = stream([](StreamSpec& spec) {
+         spec.grains[0].packed = zlib_packed(spec.grains[0].data);
+         spec.grains[0].packed->resize(spec.grains[0].packed->size() + 100, std::byte{7});
+       }),
+       .answer = Answer::kReadOnly,
+       .cause = kByNature},
       record(
           "entry_behind_the_end", [](StreamGrain& grain) { grain.entry = 1U << 24U; }, "grain"),
       record(

@@ -1,4 +1,5 @@
 // Names in every encoding that a descriptor may state: `ENCODING\nNAME`.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>

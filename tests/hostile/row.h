@@ -1,10 +1,12 @@
 // Files that are made to harm, and what is said about each: one row of a table a file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,13 +33,34 @@ struct Row {
   Answer answer = Answer::kRefused;
   std::string object = kImage;  // the file that the refusal names
   std::string cause = {};       // a part of the refusal; kOpened: of what is said when it is opened
-  bool damaged = true;          // refused or unreadable: the check does not call it clean
+  std::string write_cause = {};  // where the refusal for writing has another cause
+  bool damaged = true;           // refused or unreadable: the check does not call it clean
   // kUnreadable: where, and a part of what the read says.
   std::uint64_t bad_at = 0;
   std::string read_error = {};
   // kUnreadable: a place that can be read all the same.
   std::uint64_t good_at = 3 * kHostileGrain;
 };
+
+// Changes bytes of an encoded header.
+using HeaderEdit = std::function<void(std::span<std::byte>)>;
+
+inline HeaderEdit put16(std::size_t at, std::uint16_t value) {
+  return [=](std::span<std::byte> bytes) { store_le16(bytes, at, value); };
+}
+
+inline HeaderEdit put32(std::size_t at, std::uint32_t value) {
+  return [=](std::span<std::byte> bytes) { store_le32(bytes, at, value); };
+}
+
+inline HeaderEdit put64(std::size_t at, std::uint64_t value) {
+  return [=](std::span<std::byte> bytes) { store_le64(bytes, at, value); };
+}
+
+template <class... Edits>
+HeaderEdit all(Edits... edits) {
+  return [=](std::span<std::byte> bytes) { (edits(bytes), ...); };
+}
 
 inline void PrintTo(const Row& row, std::ostream* out) {
   *out << row.name;

@@ -27,8 +27,6 @@ constexpr std::size_t kOverheadAt = 64;
 constexpr std::size_t kNewlineAt = 73;
 constexpr std::size_t kAlgorithmAt = 77;
 
-using HeaderEdit = std::function<void(std::span<std::byte>)>;
-
 SparseSpec spec_of(std::uint64_t capacity = kCapacity) {
   SparseSpec spec;
   spec.capacity = capacity;
@@ -59,109 +57,95 @@ Row header(std::string name, HeaderEdit edit, std::string cause) {
           .cause = std::move(cause)};
 }
 
-HeaderEdit le16(std::size_t at, std::uint16_t value) {
-  return [=](std::span<std::byte> bytes) { store_le16(bytes, at, value); };
-}
-
-HeaderEdit le32(std::size_t at, std::uint32_t value) {
-  return [=](std::span<std::byte> bytes) { store_le32(bytes, at, value); };
-}
-
-HeaderEdit le64(std::size_t at, std::uint64_t value) {
-  return [=](std::span<std::byte> bytes) { store_le64(bytes, at, value); };
-}
-
-template <class... Edits>
-HeaderEdit all(Edits... edits) {
-  return [=](std::span<std::byte> bytes) { (edits(bytes), ...); };
-}
-
 const std::vector<Row>& header_rows() {
   static const std::vector<Row> rows = {
-      header("magic", le32(0, 0x58444D4B), "neither a sparse header nor a descriptor"),
-      header("B3_version_0", le32(kVersionAt, 0), "version 0: 1 to 3 are known"),
-      header("B3_version_4", le32(kVersionAt, 4), "version 4: 1 to 3 are known"),
-      header("B3_version_highest", le32(kVersionAt, UINT32_MAX), "version 4294967295:"),
-      header("B4_flag_18", le32(kFlagsAt, 0x40003), "flags 0x40003: 0x40000 is not known"),
-      header("B4_flag_31", le32(kFlagsAt, 0x80000003), "0x80000000 is not known"),
-      header("B22_markers_without_compression", le32(kFlagsAt, 0x20003),
+      header("magic", put32(0, 0x58444D4B), "neither a sparse header nor a descriptor"),
+      header("B3_version_0", put32(kVersionAt, 0), "version 0: 1 to 3 are known"),
+      header("B3_version_4", put32(kVersionAt, 4), "version 4: 1 to 3 are known"),
+      header("B3_version_highest", put32(kVersionAt, UINT32_MAX), "version 4294967295:"),
+      header("B4_flag_18", put32(kFlagsAt, 0x40003), "flags 0x40003: 0x40000 is not known"),
+      header("B4_flag_31", put32(kFlagsAt, 0x80000003), "0x80000000 is not known"),
+      header("B22_markers_without_compression", put32(kFlagsAt, 0x20003),
              "markers (bit 17) without compression (bit 16)"),
-      header("B22_compression_without_markers", all(le32(kFlagsAt, 0x10003), le16(kAlgorithmAt, 1)),
+      header("B22_compression_without_markers",
+             all(put32(kFlagsAt, 0x10003), put16(kAlgorithmAt, 1)),
              "compression (bit 16) without markers (bit 17)"),
-      header("B22_compression_without_algorithm", le32(kFlagsAt, 0x30003),
+      header("B22_compression_without_algorithm", put32(kFlagsAt, 0x30003),
              "compressAlgorithm 0: only 1 is known"),
-      header("B22_algorithm_2", all(le32(kFlagsAt, 0x30003), le16(kAlgorithmAt, 2)),
+      header("B22_algorithm_2", all(put32(kFlagsAt, 0x30003), put16(kAlgorithmAt, 2)),
              "compressAlgorithm 2: only 1 is known"),
-      header("B22_algorithm_without_compression", le16(kAlgorithmAt, 1),
+      header("B22_algorithm_without_compression", put16(kAlgorithmAt, 1),
              "compressAlgorithm 1: set although the flags say uncompressed"),
-      header("B17_newline_bytes", le32(kNewlineAt, 0x0A0A200A), "damaged by a text-mode transfer"),
-      header("B5_grain_0", le64(kGrainSizeAt, 0), "grainSize 0: not a power of two"),
-      header("B5_grain_3", le64(kGrainSizeAt, 3), "grainSize 3:"),
-      header("B5_grain_4", le64(kGrainSizeAt, 4), "grainSize 4:"),
-      header("B5_grain_129", le64(kGrainSizeAt, 129), "grainSize 129:"),
-      header("B5_grain_4096", le64(kGrainSizeAt, 4096), "grainSize 4096:"),
-      header("B5_grain_2_to_21", le64(kGrainSizeAt, 1U << 21U), "grainSize 2097152:"),
-      header("B5_grain_2_to_22", le64(kGrainSizeAt, 1U << 22U), "grainSize 4194304:"),
-      header("B5_grain_2_to_63", le64(kGrainSizeAt, std::uint64_t{1} << 63U),
+      header("B17_newline_bytes", put32(kNewlineAt, 0x0A0A200A), "damaged by a text-mode transfer"),
+      header("B5_grain_0", put64(kGrainSizeAt, 0), "grainSize 0: not a power of two"),
+      header("B5_grain_3", put64(kGrainSizeAt, 3), "grainSize 3:"),
+      header("B5_grain_4", put64(kGrainSizeAt, 4), "grainSize 4:"),
+      header("B5_grain_129", put64(kGrainSizeAt, 129), "grainSize 129:"),
+      header("B5_grain_4096", put64(kGrainSizeAt, 4096), "grainSize 4096:"),
+      header("B5_grain_2_to_21", put64(kGrainSizeAt, 1U << 21U), "grainSize 2097152:"),
+      header("B5_grain_2_to_22", put64(kGrainSizeAt, 1U << 22U), "grainSize 4194304:"),
+      header("B5_grain_2_to_63", put64(kGrainSizeAt, std::uint64_t{1} << 63U),
              "grainSize 9223372036854775808:"),
-      header("B6_entries_0", le32(kEntriesAt, 0), "numGTEsPerGT 0: not 512"),
-      header("B6_entries_1", le32(kEntriesAt, 1), "numGTEsPerGT 1: not 512"),
-      header("B6_entries_511", le32(kEntriesAt, 511), "numGTEsPerGT 511:"),
-      header("B6_entries_513", le32(kEntriesAt, 513), "numGTEsPerGT 513:"),
-      header("B6_entries_1024", le32(kEntriesAt, 1024), "numGTEsPerGT 1024:"),
-      header("B6_entries_2_to_31", le32(kEntriesAt, 1U << 31U), "numGTEsPerGT 2147483648:"),
-      header("B7_capacity_0_without_descriptor", all(le64(kCapacityAt, 0), le64(kDescriptorAt, 0)),
-             "capacity 0: nothing to serve"),
-      header("B7_capacity_0_under_a_line", le64(kCapacityAt, 0),
+      header("B6_entries_0", put32(kEntriesAt, 0), "numGTEsPerGT 0: not 512"),
+      header("B6_entries_1", put32(kEntriesAt, 1), "numGTEsPerGT 1: not 512"),
+      header("B6_entries_511", put32(kEntriesAt, 511), "numGTEsPerGT 511:"),
+      header("B6_entries_513", put32(kEntriesAt, 513), "numGTEsPerGT 513:"),
+      header("B6_entries_1024", put32(kEntriesAt, 1024), "numGTEsPerGT 1024:"),
+      header("B6_entries_2_to_31", put32(kEntriesAt, 1U << 31U), "numGTEsPerGT 2147483648:"),
+      header("B7_capacity_0_without_descriptor",
+             all(put64(kCapacityAt, 0), put64(kDescriptorAt, 0)), "capacity 0: nothing to serve"),
+      header("B7_capacity_0_under_a_line", put64(kCapacityAt, 0),
              "names the descriptor itself as an extent"),
-      header("B7_capacity_2_to_54", le64(kCapacityAt, std::uint64_t{1} << 54U),
+      header("B7_capacity_2_to_54", put64(kCapacityAt, std::uint64_t{1} << 54U),
              "capacity 18014398509481984: not below 2^54"),
-      header("B7_capacity_2_to_63", le64(kCapacityAt, std::uint64_t{1} << 63U),
+      header("B7_capacity_2_to_63", put64(kCapacityAt, std::uint64_t{1} << 63U),
              "capacity 9223372036854775808:"),
-      header("B7_capacity_times_512_overflows", le64(kCapacityAt, (std::uint64_t{1} << 55U) + 1),
+      header("B7_capacity_times_512_overflows", put64(kCapacityAt, (std::uint64_t{1} << 55U) + 1),
              "capacity 36028797018963969:"),
-      header("B8_capacity_below_the_line", le64(kCapacityAt, kCapacity / kSectorSize - 1),
+      header("B8_capacity_below_the_line", put64(kCapacityAt, kCapacity / kSectorSize - 1),
              "the header's capacity is 4095 sectors, line 8"),
       header("B9_afl9",
-             all(le64(kCapacityAt, 0x1efffffc1b000001), le32(kEntriesAt, 506),
-                 le64(kDescriptorAt, 0xf000001)),
+             all(put64(kCapacityAt, 0x1efffffc1b000001), put32(kEntriesAt, 506),
+                 put64(kDescriptorAt, 0xf000001)),
              "numGTEsPerGT 506: not 512"),
       header("B9_afl9_with_sound_tables",
-             all(le64(kCapacityAt, 0x1efffffc1b000001), le64(kDescriptorAt, 0xf000001)),
+             all(put64(kCapacityAt, 0x1efffffc1b000001), put64(kDescriptorAt, 0xf000001)),
              "capacity 2233785398448881665: not below 2^54"),
       header("directory_above_64_MiB",
-             all(le64(kCapacityAt, (std::uint64_t{1} << 54U) - 1),
-                 le64(kOverheadAt, std::uint64_t{1} << 40U)),
+             all(put64(kCapacityAt, (std::uint64_t{1} << 54U) - 1),
+                 put64(kOverheadAt, std::uint64_t{1} << 40U)),
              "needs a grain directory of"),
       header("directory_longer_than_the_file",
-             all(le64(kCapacityAt, std::uint64_t{1} << 32U), le64(kOverheadAt, 1U << 21U)),
+             all(put64(kCapacityAt, std::uint64_t{1} << 32U), put64(kOverheadAt, 1U << 21U)),
              "sectors end behind the end of the file"),
-      header("B10_gd_0", le64(kGdAt, 0), "gdOffset 0: no grain directory"),
-      header("B10_gd_behind_the_end", all(le64(kGdAt, 1U << 20U), le64(kOverheadAt, 1U << 21U)),
+      header("B10_gd_0", put64(kGdAt, 0), "gdOffset 0: no grain directory"),
+      header("B10_gd_behind_the_end", all(put64(kGdAt, 1U << 20U), put64(kOverheadAt, 1U << 21U)),
              "gdOffset 1048576: its 1 sectors"),
-      header("B10_gd_2_to_63", le64(kGdAt, std::uint64_t{1} << 63U), "not below 2^54"),
-      header("B10_gd_in_the_descriptor", le64(kGdAt, 5), "overlap descriptorOffset 1"),
-      header("gd_at_end_of_plain_grains", le64(kGdAt, kDirectoryAtEnd),
+      header("B10_gd_2_to_63", put64(kGdAt, std::uint64_t{1} << 63U), "not below 2^54"),
+      header("B10_gd_in_the_descriptor", put64(kGdAt, 5), "overlap descriptorOffset 1"),
+      header("gd_at_end_of_plain_grains", put64(kGdAt, kDirectoryAtEnd),
              "at the end of the file, but the grains are uncompressed"),
-      header("rgd_0", le64(kRgdAt, 0), "rgdOffset 0: redundant tables"),
-      header("rgd_is_gd", le64(kRgdAt, 26), "rgdOffset 26: the redundant directory is the primary"),
-      header("rgd_behind_the_end", all(le64(kRgdAt, 1U << 20U), le64(kOverheadAt, 1U << 21U)),
+      header("rgd_0", put64(kRgdAt, 0), "rgdOffset 0: redundant tables"),
+      header("rgd_is_gd", put64(kRgdAt, 26),
+             "rgdOffset 26: the redundant directory is the primary"),
+      header("rgd_behind_the_end", all(put64(kRgdAt, 1U << 20U), put64(kOverheadAt, 1U << 21U)),
              "rgdOffset 1048576: its 1 sectors"),
-      header("rgd_in_the_descriptor", le64(kRgdAt, 20), "rgdOffset 20: its 1 sectors overlap"),
-      header("overhead_behind_the_end", le64(kOverheadAt, 1U << 20U),
+      header("rgd_in_the_descriptor", put64(kRgdAt, 20), "rgdOffset 20: its 1 sectors overlap"),
+      header("overhead_behind_the_end", put64(kOverheadAt, 1U << 20U),
              "overHead 1048576: behind the end"),
-      header("overhead_0", le64(kOverheadAt, 0), "overHead 0: grains would begin before"),
-      header("overhead_in_the_directory", le64(kOverheadAt, 26), "overHead 26: grains would begin"),
-      header("descriptor_over_the_directory", le64(kDescriptorSizeAt, 26),
+      header("overhead_0", put64(kOverheadAt, 0), "overHead 0: grains would begin before"),
+      header("overhead_in_the_directory", put64(kOverheadAt, 26),
+             "overHead 26: grains would begin"),
+      header("descriptor_over_the_directory", put64(kDescriptorSizeAt, 26),
              "overlap descriptorOffset 1"),
-      header("descriptor_behind_the_end", le64(kDescriptorAt, 1U << 20U),
+      header("descriptor_behind_the_end", put64(kDescriptorAt, 1U << 20U),
              "descriptorOffset 1048576"),
-      header("descriptor_2_to_63", le64(kDescriptorAt, std::uint64_t{1} << 63U),
+      header("descriptor_2_to_63", put64(kDescriptorAt, std::uint64_t{1} << 63U),
              "descriptorOffset 9223372036854775808: not below"),
-      header("descriptor_without_size", le64(kDescriptorSizeAt, 0), "descriptorSize 0:"),
-      header("descriptor_of_20481_sectors", le64(kDescriptorSizeAt, 20481),
+      header("descriptor_without_size", put64(kDescriptorSizeAt, 0), "descriptorSize 0:"),
+      header("descriptor_of_20481_sectors", put64(kDescriptorSizeAt, 20481),
              "descriptorSize 20481: more than 20480"),
-      header("descriptor_at_0_with_a_size", le64(kDescriptorAt, 0), "open the disk's descriptor"),
+      header("descriptor_at_0_with_a_size", put64(kDescriptorAt, 0), "open the disk's descriptor"),
   };
   return rows;
 }
@@ -317,7 +301,7 @@ const std::vector<Row>& table_rows() {
        .make =
            [](MemoryFileSystem& files) {
              SparseSpec spec = spec_of();
-             spec.edit_encoded_header = le32(kVersionAt, 3);
+             spec.edit_encoded_header = put32(kVersionAt, 3);
              put(files, spec);
            },
        .answer = Answer::kReadOnly,

@@ -189,7 +189,8 @@ const std::vector<Row>& descriptor_rows() {
              files.put("/vm/磁", std::string(kExtent, 'f'));
            },
        .answer = Answer::kReadOnly,
-       .cause = "name the same bytes"},
+       .cause = "name the same bytes",
+       .seconds = 5},
       sound("B33_ranges_side_by_side",
             descriptor("RW 64 FLAT \"f\" 0\nRW 64 FLAT \"f\" 64\n", "twoGbMaxExtentFlat")),
       {.name = "B25_rdonly",

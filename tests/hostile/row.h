@@ -40,6 +40,8 @@ struct Row {
   std::string read_error = {};
   // kUnreadable: a place that can be read all the same.
   std::uint64_t good_at = 3 * kHostileGrain;
+  // Of the processors, whatever else they have to do, unoptimised and under sanitizers.
+  double seconds = 1;
 };
 
 // Changes bytes of an encoded header.

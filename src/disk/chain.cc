@@ -38,6 +38,22 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
   return options.force_children ? Status{} : require_no_children(file_system, real, descriptor);
 }
 
+Error unreadable(const Image& image, const Image::Part& part, DiskOffset at) {
+  if (part.line.access == ExtentAccess::kNoAccess)
+    return Error::make(
+        ErrorCode::kIo,
+        fmt::format("{}: byte {} of the disk cannot be read: line {} of the descriptor says "
+                    "NOACCESS",
+                    image.path().native(), at.bytes(), part.line.line_number));
+  return Error::make(
+             ErrorCode::kIo,
+             fmt::format("{}: byte {} of the disk cannot be read: the entry of grain {} cannot be "
+                         "right",
+                         part.extent->file()->name(), at.bytes(),
+                         part.offset_of(at).bytes() / part.extent->grain_size()))
+      .with_hint("vmdkctl check lists the damage");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, TopFile top,
@@ -187,10 +203,7 @@ Status Chain::collect(std::size_t level, DiskOffset at, std::span<std::byte> int
         RETURN_IF_ERROR(collect(level + 1, at, piece, pieces));
         break;
       case RunKind::kUnreadable:
-        return Error::make(ErrorCode::kIo,
-                           fmt::format("{}: byte {} of the disk cannot be read: the extent says "
-                                       "NOACCESS, or its grain entry cannot be right",
-                                       images_[level]->path().native(), at.bytes()));
+        return unreadable(*images_[level], part, at);
     }
     into = into.subspan(run.length);
     at += run.length;

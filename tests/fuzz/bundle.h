@@ -15,7 +15,8 @@ inline constexpr std::string_view kBundleFolder = "/vm";
 inline constexpr std::string_view kBundleImage = "/vm/disk.vmdk";
 
 // Puts the files of `input` into `files`. A file is a byte that chooses its name, three bytes of
-// length (little-endian; too long: up to the end) and its bytes.
+// length (little-endian; too long: up to the end) and its bytes. Archives get the checksums that
+// their headers ought to have, which a fuzzer would hardly guess.
 void unpack_bundle(std::span<const std::byte> input, MemoryFileSystem& files);
 
 // The other way. Files of other names are left out.

@@ -60,6 +60,35 @@ struct Seed {
   Maker make;
 };
 
+StreamSpec small_stream(StreamLayout layout) {
+  StreamSpec spec;
+  spec.capacity = kCapacity;
+  spec.grain_size = kGrain;
+  spec.layout = layout;
+  for (const std::uint64_t index : {0U, 1U, 2U, 9U, 63U})
+    spec.grains.push_back({.index = index, .data = pattern(kGrain), .level = index == 9 ? 0 : 6});
+  return spec;
+}
+
+// A disk between a file that is none and, with `second`, another disk.
+Maker archive(bool second) {
+  return [second](MemoryFileSystem& files) {
+    const std::filesystem::path member("/else/app-disk1.vmdk");
+    if (!build_stream(files, member, small_stream(StreamLayout::kFooter)))
+      return false;
+    const std::string disk = files.text(member);
+    std::string tar =
+        tar_entry({.name = "app.ovf", .data = "<Envelope/>"}) +
+        tar_entry(
+            {.name = "PaxHeader", .data = pax_record("path", "long/name.vmdk"), .type = 'x'}) +
+        tar_entry({.name = "name.vmdk", .data = disk});
+    if (second)
+      tar += tar_entry({.name = "two.vmdk", .data = disk, .prefix = "folder"});
+    files.put(kImage, tar + tar_end());
+    return true;
+  };
+}
+
 std::vector<Seed> seeds() {
   const auto of_type = [](ImageType type) -> Maker {
     return [type](MemoryFileSystem& files) { return create(files, kImage, type); };
@@ -106,6 +135,16 @@ std::vector<Seed> seeds() {
          spec.grains = {{.index = 3, .data = pattern(4096)}, {.index = 40, .entry = kSeZeroEntry}};
          return build_sesparse_disk(files, kImage, spec).has_value();
        }},
+      {"archive", archive(false)},
+      {"archive-of-two", archive(true)},
+      {"child-of-archive",
+       [](MemoryFileSystem& files) {
+         if (!archive(false)(files))
+           return false;
+         files.put(kParent, files.text(kImage));
+         return files.remove(kImage) &&
+                create(files, kImage, ImageType::kMonolithicSparse, kParent);
+       }},
   };
 }
 
@@ -129,6 +168,29 @@ bool save_beginnings(const std::filesystem::path& folder, const std::string& see
       if (!save(folder / target / file, beginning))
         return false;
     }
+  }
+  return true;
+}
+
+bool save_streams(const std::filesystem::path& folder) {
+  const auto save_stream = [&](const char* name, StreamLayout layout) {
+    MemoryFileSystem files;
+    return build_stream(files, kImage, small_stream(layout)) &&
+           save(folder / "stream" / name, files.contents(kImage));
+  };
+  return save_stream("footer", StreamLayout::kFooter) &&
+         save_stream("front", StreamLayout::kFront) &&
+         save_stream("front-redundant", StreamLayout::kFrontRedundant);
+}
+
+bool save_names(const std::filesystem::path& folder) {
+  int number = 0;
+  for (const std::string text :
+       {"windows-1252\nGr\xFC\xDF\x65.vmdk", "GBK\n\xB4\xC5\xC5\xCC.vmdk",
+        "Shift_JIS\n\x95\x5C.vmdk", "Big5\n\xBA\xCF\xBA\xD0.vmdk", "UTF-16LE\na", "UTF-7\n+AGE-",
+        "ISO-2022-JP\n\x1B$B0B\x1B(B", "EUC-KR\n\xB0\xA1", "UTF-8\na"}) {
+    if (!save(folder / "encoding" / std::to_string(number++), std::as_bytes(std::span(text))))
+      return false;
   }
   return true;
 }
@@ -159,8 +221,8 @@ int main(int count, char** words) {
       return 2;
     }
   }
-  if (!save_tar_headers(folder)) {
-    std::fputs("make_corpus: tar headers could not be made\n", stderr);
+  if (!save_tar_headers(folder) || !save_streams(folder) || !save_names(folder)) {
+    std::fputs("make_corpus: the inputs of single decoders could not be made\n", stderr);
     return 2;
   }
   return 0;

@@ -52,6 +52,13 @@ struct SparseFile {
   std::uint64_t file_size = 0;
 
   bool lacks_tables() const { return !tables_on_demand && layout.directory.has_missing_tables(); }
+
+  HalfNamed half_named() const { return layout.directory.half_named(layout.data_begin); }
+
+  // What differs between the copies is what a commit left that was cut short.
+  bool is_interrupted() const {
+    return unclean && scan.redundant_damaged == 0 && half_named() != HalfNamed::kOther;
+  }
 };
 
 class Checker {
@@ -335,8 +342,7 @@ class Checker {
     const TableScan& scan = sparse.scan;
     if (scan.unequal == 0)
       return;
-    const bool interrupted = sparse.unclean && scan.sound() && scan.redundant_damaged == 0;
-    if (interrupted) {
+    if (sparse.is_interrupted() && scan.sound()) {
       add(Severity::kLeak, sparse.file->name(),
           fmt::format(
               "a commit was interrupted: the copies of the grain tables differ in {} entries",
@@ -367,10 +373,33 @@ class Checker {
   void note_repair(std::string text) { report_.repairs.push_back(std::move(text)); }
 
   static bool can_equalise(const SparseFile& sparse) {
-    return sparse.scan.sound() && sparse.layout.directory.has_redundant() && !sparse.lacks_tables();
+    return sparse.scan.sound() && has_whole_copies(sparse);
+  }
+
+  static bool has_whole_copies(const SparseFile& sparse) {
+    return sparse.layout.directory.has_redundant() && sparse.half_named() == HalfNamed::kNone;
+  }
+
+  // Tables that were being added when their commit was cut short are missing again.
+  Status take_back_half_named(SparseFile& sparse) {
+    if (sparse.half_named() != HalfNamed::kByCommit || !sparse.is_interrupted() ||
+        !sparse.scan.sound())
+      return {};
+    GrainDirectory& directory = sparse.layout.directory;
+    directory.drop_half_named();
+    RETURN_IF_ERROR(drop_names(*sparse.file, directory));
+    RETURN_IF_ERROR(sparse.file->sync());
+    note_repair(
+        fmt::format("{}: {} grain tables that an interrupted commit was adding were taken "
+                    "out of the redundant directory",
+                    sparse.file->name(), directory.dropped.size()));
+    ASSIGN_OR_RETURN(sparse.scan, scan_tables(sparse.file->file(), sparse.layout, sparse.bytes,
+                                              options_.progress));
+    return {};
   }
 
   Status repair_sparse(SparseFile& sparse) {
+    RETURN_IF_ERROR(take_back_half_named(sparse));
     if (sparse.scan.unequal != 0) {
       ASSIGN_OR_RETURN(const bool equal, equalise(sparse));
       if (!equal)
@@ -412,15 +441,13 @@ class Checker {
   // Makes the copies equal, by the primary when it is sound, else (only when asked for tables) by a
   // redundant one that is.
   Result<bool> equalise(SparseFile& sparse) {
-    const bool interrupted = sparse.unclean && sparse.scan.redundant_damaged == 0;
-    if (can_equalise(sparse) && (interrupted || options_.repair_tables)) {
+    if (can_equalise(sparse) && (sparse.is_interrupted() || options_.repair_tables)) {
       RETURN_IF_ERROR(copy_tables(sparse, sparse.layout.directory));
       note_repair(fmt::format("{}: {} redundant grain tables were made equal to the primary ones",
                               sparse.file->name(), sparse.scan.unequal_tables.size()));
       return true;
     }
-    if (!options_.repair_tables || !sparse.layout.directory.has_redundant() ||
-        sparse.lacks_tables()) {
+    if (!options_.repair_tables || !has_whole_copies(sparse)) {
       note_repair(fmt::format("{}: the copies of its grain tables were left as they are",
                               sparse.file->name()));
       return false;
@@ -443,8 +470,7 @@ class Checker {
   }
 
   static Status copy_tables(const SparseFile& sparse, const GrainDirectory& directory) {
-    for (const std::uint64_t index : sparse.scan.unequal_tables)
-      RETURN_IF_ERROR(copy_primary_table(*sparse.file, directory, index));
+    RETURN_IF_ERROR(copy_primary_tables(*sparse.file, directory, sparse.scan.unequal_tables));
     return sparse.file->sync();
   }
 

@@ -364,6 +364,12 @@ Result<bool> Image::commit(Poison& poison) {
   if (has_tables) {
     for (const auto& commit : commits)
       RETURN_IF_ERROR(commit->write_tables());
+    // Of a new table's two names the redundant one is durable first: alone it is taken back.
+    if (std::any_of(commits.begin(), commits.end(),
+                    [](const auto& commit) { return commit->has_redundant_names(); }))
+      RETURN_IF_ERROR(sync_files(poison));
+    for (const auto& commit : commits)
+      RETURN_IF_ERROR(commit->write_names());
     RETURN_IF_ERROR(sync_files(poison));  // barrier 2: the tables
   }
   for (const auto& commit : commits)

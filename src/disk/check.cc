@@ -47,6 +47,7 @@ struct SparseFile {
   TableScan scan;
   bool unclean = false;
   std::uint64_t mark_at = kUncleanMarkOffset;  // byte of the file
+  std::size_t mark_bytes = 1;
   bool tables_on_demand = false;
   std::optional<std::uint32_t> free_sector;  // COWD
   std::uint64_t file_size = 0;
@@ -54,6 +55,15 @@ struct SparseFile {
   bool lacks_tables() const { return !tables_on_demand && layout.directory.has_missing_tables(); }
 
   HalfNamed half_named() const { return layout.directory.half_named(layout.data_begin); }
+
+  // The last grain, which the end of the disk may cut, need not be whole in the file.
+  bool is_free_sector_low() const {
+    return *free_sector * kSectorSize < std::min(scan.highest_end, file_size);
+  }
+
+  bool is_free_sector_high() const {
+    return *free_sector * kSectorSize > std::max(scan.highest_end, file_size);
+  }
 
   // What differs between the copies is what a commit left that was cut short.
   bool is_interrupted() const {
@@ -246,6 +256,7 @@ class Checker {
   Status check_kind(const CowdHeader& header, SparseFile sparse) {
     sparse.unclean = header.unclean;
     sparse.mark_at = kCowdUncleanMarkOffset;
+    sparse.mark_bytes = 4;
     sparse.tables_on_demand = true;
     sparse.free_sector = header.free_sector;
     return check_tables(header, std::move(sparse));
@@ -328,12 +339,11 @@ class Checker {
   void report_free_sector(const SparseFile& sparse) {
     if (!sparse.free_sector || !sparse.scan.sound())
       return;
-    const std::uint64_t free = *sparse.free_sector * kSectorSize;
-    if (free < sparse.scan.highest_end)
+    if (sparse.is_free_sector_low())
       add(Severity::kLeak, sparse.file->name(),
           fmt::format("its free sector {} lies before the end of its grains, sector {}",
                       *sparse.free_sector, sparse.scan.highest_end / kSectorSize));
-    else if (free > sparse.file_size)
+    else if (sparse.is_free_sector_high())
       add(Severity::kLeak, sparse.file->name(),
           fmt::format("its free sector {} lies behind the end of the file", *sparse.free_sector));
   }
@@ -411,8 +421,8 @@ class Checker {
     RETURN_IF_ERROR(give_back_unused(sparse));
     if (!sparse.unclean)
       return {};
-    const std::array<std::byte, 1> clean{};
-    const iovec part = part_of(clean);
+    const std::array<std::byte, 4> clean{};
+    const iovec part = part_of(std::span(clean).first(sparse.mark_bytes));
     RETURN_IF_ERROR(sparse.file->write(FileOffset(sparse.mark_at), {&part, 1}));
     RETURN_IF_ERROR(sparse.file->sync());
     note_repair(
@@ -420,15 +430,24 @@ class Checker {
     return {};
   }
 
-  // Before the file is cut: its free sector never lies behind its end.
-  Status mend_free_sector(const SparseFile& sparse) {
+  // Before the file is cut: its free sector never lies behind its end. A short last grain is made
+  // whole, so that the next one lies behind it.
+  Status mend_free_sector(SparseFile& sparse) {
     const std::uint64_t wanted = sparse.scan.highest_end / kSectorSize;
     if (!sparse.free_sector || *sparse.free_sector == wanted)
       return {};
-    const bool wrong =
-        *sparse.free_sector < wanted || *sparse.free_sector * kSectorSize > sparse.file_size;
-    if (!wrong && !sparse.unclean)
+    if (!sparse.is_free_sector_low() && !sparse.is_free_sector_high() && !sparse.unclean)
       return {};
+    if (wanted > kCowdLastFreeSector) {
+      note_repair(fmt::format("{}: its free sector was left as it is: it cannot say {}",
+                              sparse.file->name(), wanted));
+      return {};
+    }
+    if (sparse.file_size < sparse.scan.highest_end) {
+      RETURN_IF_ERROR(sparse.file->resize(sparse.scan.highest_end));
+      RETURN_IF_ERROR(sparse.file->sync());
+      sparse.file_size = sparse.scan.highest_end;
+    }
     std::array<std::byte, 4> bytes{};
     store_le32(bytes, 0, static_cast<std::uint32_t>(wanted));
     const iovec part = part_of(bytes);

@@ -239,6 +239,13 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
         new SparseExtent(file, kind, options, std::move(layout), nullptr, file_size, cache));
   ASSIGN_OR_RETURN(const TableScan scan, scan_tables(file.file(), layout, options.size, {}));
   RETURN_IF_ERROR(judge_scan(file.file(), kind.facts.unclean, scan));
+  if (const std::uint64_t end = scan.highest_end / kSectorSize;
+      kind.free_sector && end > kCowdLastFreeSector)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: its grains end at sector {}, which "
+                                   "its free sector cannot say",
+                                   file.name(), end))
+        .with_hint(kNeverWritableHint);
   return std::unique_ptr<SparseExtent>(
       new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
 }

@@ -204,7 +204,7 @@ class Checker {
 
   // A kind that is not served cannot be checked; a descriptor that contradicts itself is damage.
   Status judge(const fs::path& path, const Descriptor& descriptor) {
-    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_);
+    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_, policy_);
     if (status || status.error().code() == ErrorCode::kUnsupported)
       return status;
     add(Severity::kDamage, path.native(), status.error().message());

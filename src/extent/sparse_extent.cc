@@ -196,7 +196,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
   const auto not_written = [&](std::string_view why) {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", file.name(), why))
-        .with_hint(kNeverWritableHint);
+        .with_hint(never_writable_hint());
   };
   if (options.writable && header.is_workstation3())
     return not_written("Workstation 3 disks are only read");
@@ -245,7 +245,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
                        fmt::format("{}: not opened for writing: its grains end at sector {}, which "
                                    "its free sector cannot say",
                                    file.name(), end))
-        .with_hint(kNeverWritableHint);
+        .with_hint(never_writable_hint());
   return std::unique_ptr<SparseExtent>(
       new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
 }

@@ -10,6 +10,7 @@
 #include "format/ascii.h"
 #include "format/encoding.h"
 #include "format/extent_line.h"
+#include "format/limits.h"
 
 namespace vmdk {
 namespace {

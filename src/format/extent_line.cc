@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "format/ascii.h"
+#include "format/limits.h"
 
 namespace vmdk {
 namespace {

@@ -8,9 +8,9 @@
 
 #include "base/hints.h"
 #include "format/ascii.h"
+#include "format/bounds.h"
 #include "format/encoding.h"
 #include "format/extent_line.h"
-#include "format/limits.h"
 
 namespace vmdk {
 namespace {

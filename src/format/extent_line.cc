@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "format/ascii.h"
-#include "format/limits.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
-#include "format/limits.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {

@@ -78,6 +78,7 @@ using Status = Result<void>;
       return std::move(vmdk_status).error();                  \
   } while (false)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration and a name cannot stand in parentheses
 // `ASSIGN_OR_RETURN(auto x, f())`: x is the value of f(), or the function is left with its error.
 #define ASSIGN_OR_RETURN(lhs, expr) \
   VMDK_ASSIGN_OR_RETURN(VMDK_CONCAT(vmdk_result_, __LINE__), lhs, expr)
@@ -86,3 +87,4 @@ using Status = Result<void>;
   if (!tmp) [[unlikely]]                      \
     return std::move(tmp).error();            \
   lhs = *std::move(tmp)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -86,29 +86,39 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
+// How many bytes the first byte of a UTF-8 sequence announces; 0 when none begins with it.
+std::size_t announced_length(unsigned first) noexcept {
+  if (first < 0x80)
+    return 1;
+  if (first < 0xC2 || first >= 0xF5)
+    return 0;
+  if (first < 0xE0)
+    return 2;
+  return first < 0xF0 ? 3 : 4;
+}
+
+// Whether the second byte makes the sequence an overlong form, a surrogate or too large.
+bool excluded(unsigned first, unsigned second) noexcept {
+  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+  const bool surrogate = first == 0xED && second >= 0xA0;
+  const bool beyond = first == 0xF4 && second >= 0x90;
+  return overlong || surrogate || beyond;
+}
+
 // The length of the UTF-8 sequence that `text` begins with; 0 for none. Overlong forms, surrogates
 // and what lies beyond U+10FFFF are none.
 std::size_t sequence_length(std::string_view text) noexcept {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80)
-    return 1;
-  const std::size_t length = first < 0xC2   ? 0
-                             : first < 0xE0 ? 2
-                             : first < 0xF0 ? 3
-                             : first < 0xF5 ? 4
-                                            : 0;
-  if (length == 0 || length > text.size())
+  const std::size_t length = announced_length(byte(0));
+  if (length <= 1)
+    return length;
+  if (length > text.size() || excluded(byte(0), byte(1)))
     return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0U) != 0x80U)
       return 0;
   }
-  const unsigned second = byte(1);
-  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-  const bool surrogate = first == 0xED && second >= 0xA0;
-  const bool beyond = first == 0xF4 && second >= 0x90;
-  return overlong || surrogate || beyond ? 0 : length;
+  return length;
 }
 
 // How many bytes of `text` are a control character: 1 for those of ASCII, 2 for U+0080 to U+009F,

@@ -1,5 +1,6 @@
 #include "fuse/libfuse_log.h"
 
+#include <array>
 #include <cstdarg>
 #include <cstdio>
 #include <exception>
@@ -40,15 +41,15 @@ void take(fuse_log_level level, std::string_view text) {
 extern "C" void log_from_libfuse(fuse_log_level level, const char* format, va_list arguments) {
   // The trace of -d: libfuse writes parts of lines.
   if (level == FUSE_LOG_DEBUG) {
-    std::vfprintf(stderr, format, arguments);
+    static_cast<void>(std::vfprintf(stderr, format, arguments));
     return;
   }
-  char text[1024];
-  std::vsnprintf(text, sizeof text, format, arguments);
+  std::array<char, 1024> text{};
+  static_cast<void>(std::vsnprintf(text.data(), text.size(), format, arguments));
   try {
-    take(level, text);
+    take(level, text.data());
   } catch (const std::exception&) {
-    std::fputs(text, stderr);
+    static_cast<void>(std::fputs(text.data(), stderr));
   }
 }
 

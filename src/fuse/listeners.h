@@ -23,6 +23,7 @@ class Listeners {
 
   Listeners(const Listeners&) = delete;
   Listeners& operator=(const Listeners&) = delete;
+  ~Listeners() = default;
 
   // The calling thread begins to listen; where enough do, it is parked before. False: end() was
   // called.

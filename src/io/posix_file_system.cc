@@ -219,7 +219,7 @@ Result<std::vector<std::string>> PosixFileSystem::list(const fs::path& directory
   std::vector<std::string> names;
   for (;;) {
     errno = 0;
-    const dirent* entry = ::readdir(dir.get());
+    const dirent* entry = ::readdir(dir.get());  // NOLINT(concurrency-mt-unsafe): our own stream
     if (entry == nullptr && errno != 0)
       return Error::from_errno(errno, folder.native());
     if (entry == nullptr)

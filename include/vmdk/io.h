@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -83,6 +84,10 @@ class File {
   // where the system tells; kUnsupported where the file system has no locks.
   virtual Status lock(LockMode mode) = 0;
 
+  // Gives a file of FileSystem::create_hidden() its name, which is not replaced: EEXIST when
+  // something has it by now. Other files have theirs: EINVAL.
+  virtual Status reveal() { return Error::from_errno(EINVAL, name()); }
+
   virtual FileId id() const noexcept = 0;
   // Seconds since 1970 of the last change of content, when the file was opened.
   virtual std::int64_t modified_at_open() const noexcept = 0;
@@ -117,6 +122,10 @@ class FileSystem {
   // Creates a new file for reading and writing, mode 0666 less the umask; an existing one is an
   // error with EEXIST.
   virtual Result<std::unique_ptr<File>> create(const std::filesystem::path& path) = 0;
+  // The same for a file that has its name, and can be found under it, only from File::reveal() on:
+  // whoever fills it before shows it whole or not at all, however the process ends. Without
+  // reveal() it goes with its handle. Locks taken before are held when the name appears.
+  virtual Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) = 0;
   // Creates a file without a name in `directory`, for its owner alone: nobody else can open it, and
   // it goes with its handle, however the process ends.
   virtual Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) = 0;

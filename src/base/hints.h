@@ -1,6 +1,8 @@
 // Hints that one layer gives and another completes.
 #pragma once
 
+#include <string>
+
 namespace vmdk {
 
 // Of an image that another program has locked. A program that knows another way out adds it.
@@ -9,10 +11,12 @@ inline constexpr const char* kInUseHint = "stop the program that uses it";
 // Of an image that cannot be written to, while reading it and writing beside it are possible.
 inline constexpr const char* kReadOnlyHint =
     "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it";
+
 // Of one that never can be written to.
-inline constexpr const char* kNeverWritableHint =
-    "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it; "
-    "qemu-img convert -O vmdk makes a copy that can be written to";
+inline std::string never_writable_hint() {
+  return std::string(kReadOnlyHint) +
+         "; qemu-img convert -O vmdk makes a copy that can be written to";
+}
 
 // Of what lies on a device.
 inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";

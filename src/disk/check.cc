@@ -47,11 +47,28 @@ struct SparseFile {
   TableScan scan;
   bool unclean = false;
   std::uint64_t mark_at = kUncleanMarkOffset;  // byte of the file
+  std::size_t mark_bytes = 1;
   bool tables_on_demand = false;
   std::optional<std::uint32_t> free_sector;  // COWD
   std::uint64_t file_size = 0;
 
   bool lacks_tables() const { return !tables_on_demand && layout.directory.has_missing_tables(); }
+
+  HalfNamed half_named() const { return layout.directory.half_named(layout.data_begin); }
+
+  // The last grain, which the end of the disk may cut, need not be whole in the file.
+  bool is_free_sector_low() const {
+    return *free_sector * kSectorSize < std::min(scan.highest_end, file_size);
+  }
+
+  bool is_free_sector_high() const {
+    return *free_sector * kSectorSize > std::max(scan.highest_end, file_size);
+  }
+
+  // What differs between the copies is what a commit left that was cut short.
+  bool is_interrupted() const {
+    return unclean && scan.redundant_damaged == 0 && half_named() != HalfNamed::kOther;
+  }
 };
 
 class Checker {
@@ -187,7 +204,7 @@ class Checker {
 
   // A kind that is not served cannot be checked; a descriptor that contradicts itself is damage.
   Status judge(const fs::path& path, const Descriptor& descriptor) {
-    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_);
+    Status status = judge_link(path, descriptor, Access::kReadOnly, open_options_, policy_);
     if (status || status.error().code() == ErrorCode::kUnsupported)
       return status;
     add(Severity::kDamage, path.native(), status.error().message());
@@ -239,6 +256,7 @@ class Checker {
   Status check_kind(const CowdHeader& header, SparseFile sparse) {
     sparse.unclean = header.unclean;
     sparse.mark_at = kCowdUncleanMarkOffset;
+    sparse.mark_bytes = 4;
     sparse.tables_on_demand = true;
     sparse.free_sector = header.free_sector;
     return check_tables(header, std::move(sparse));
@@ -321,12 +339,11 @@ class Checker {
   void report_free_sector(const SparseFile& sparse) {
     if (!sparse.free_sector || !sparse.scan.sound())
       return;
-    const std::uint64_t free = *sparse.free_sector * kSectorSize;
-    if (free < sparse.scan.highest_end)
+    if (sparse.is_free_sector_low())
       add(Severity::kLeak, sparse.file->name(),
           fmt::format("its free sector {} lies before the end of its grains, sector {}",
                       *sparse.free_sector, sparse.scan.highest_end / kSectorSize));
-    else if (free > sparse.file_size)
+    else if (sparse.is_free_sector_high())
       add(Severity::kLeak, sparse.file->name(),
           fmt::format("its free sector {} lies behind the end of the file", *sparse.free_sector));
   }
@@ -335,8 +352,7 @@ class Checker {
     const TableScan& scan = sparse.scan;
     if (scan.unequal == 0)
       return;
-    const bool interrupted = sparse.unclean && scan.sound() && scan.redundant_damaged == 0;
-    if (interrupted) {
+    if (sparse.is_interrupted() && scan.sound()) {
       add(Severity::kLeak, sparse.file->name(),
           fmt::format(
               "a commit was interrupted: the copies of the grain tables differ in {} entries",
@@ -367,10 +383,33 @@ class Checker {
   void note_repair(std::string text) { report_.repairs.push_back(std::move(text)); }
 
   static bool can_equalise(const SparseFile& sparse) {
-    return sparse.scan.sound() && sparse.layout.directory.has_redundant() && !sparse.lacks_tables();
+    return sparse.scan.sound() && has_whole_copies(sparse);
+  }
+
+  static bool has_whole_copies(const SparseFile& sparse) {
+    return sparse.layout.directory.has_redundant() && sparse.half_named() == HalfNamed::kNone;
+  }
+
+  // Tables that were being added when their commit was cut short are missing again.
+  Status take_back_half_named(SparseFile& sparse) {
+    if (sparse.half_named() != HalfNamed::kByCommit || !sparse.is_interrupted() ||
+        !sparse.scan.sound())
+      return {};
+    GrainDirectory& directory = sparse.layout.directory;
+    directory.drop_half_named();
+    RETURN_IF_ERROR(drop_names(*sparse.file, directory));
+    RETURN_IF_ERROR(sparse.file->sync());
+    note_repair(
+        fmt::format("{}: {} grain tables that an interrupted commit was adding were taken "
+                    "out of the redundant directory",
+                    sparse.file->name(), directory.dropped.size()));
+    ASSIGN_OR_RETURN(sparse.scan, scan_tables(sparse.file->file(), sparse.layout, sparse.bytes,
+                                              options_.progress));
+    return {};
   }
 
   Status repair_sparse(SparseFile& sparse) {
+    RETURN_IF_ERROR(take_back_half_named(sparse));
     if (sparse.scan.unequal != 0) {
       ASSIGN_OR_RETURN(const bool equal, equalise(sparse));
       if (!equal)
@@ -382,8 +421,8 @@ class Checker {
     RETURN_IF_ERROR(give_back_unused(sparse));
     if (!sparse.unclean)
       return {};
-    const std::array<std::byte, 1> clean{};
-    const iovec part = part_of(clean);
+    const std::array<std::byte, 4> clean{};
+    const iovec part = part_of(std::span(clean).first(sparse.mark_bytes));
     RETURN_IF_ERROR(sparse.file->write(FileOffset(sparse.mark_at), {&part, 1}));
     RETURN_IF_ERROR(sparse.file->sync());
     note_repair(
@@ -391,15 +430,24 @@ class Checker {
     return {};
   }
 
-  // Before the file is cut: its free sector never lies behind its end.
-  Status mend_free_sector(const SparseFile& sparse) {
+  // Before the file is cut: its free sector never lies behind its end. A short last grain is made
+  // whole, so that the next one lies behind it.
+  Status mend_free_sector(SparseFile& sparse) {
     const std::uint64_t wanted = sparse.scan.highest_end / kSectorSize;
     if (!sparse.free_sector || *sparse.free_sector == wanted)
       return {};
-    const bool wrong =
-        *sparse.free_sector < wanted || *sparse.free_sector * kSectorSize > sparse.file_size;
-    if (!wrong && !sparse.unclean)
+    if (!sparse.is_free_sector_low() && !sparse.is_free_sector_high() && !sparse.unclean)
       return {};
+    if (wanted > kCowdLastFreeSector) {
+      note_repair(fmt::format("{}: its free sector was left as it is: it cannot say {}",
+                              sparse.file->name(), wanted));
+      return {};
+    }
+    if (sparse.file_size < sparse.scan.highest_end) {
+      RETURN_IF_ERROR(sparse.file->resize(sparse.scan.highest_end));
+      RETURN_IF_ERROR(sparse.file->sync());
+      sparse.file_size = sparse.scan.highest_end;
+    }
     std::array<std::byte, 4> bytes{};
     store_le32(bytes, 0, static_cast<std::uint32_t>(wanted));
     const iovec part = part_of(bytes);
@@ -412,15 +460,13 @@ class Checker {
   // Makes the copies equal, by the primary when it is sound, else (only when asked for tables) by a
   // redundant one that is.
   Result<bool> equalise(SparseFile& sparse) {
-    const bool interrupted = sparse.unclean && sparse.scan.redundant_damaged == 0;
-    if (can_equalise(sparse) && (interrupted || options_.repair_tables)) {
+    if (can_equalise(sparse) && (sparse.is_interrupted() || options_.repair_tables)) {
       RETURN_IF_ERROR(copy_tables(sparse, sparse.layout.directory));
       note_repair(fmt::format("{}: {} redundant grain tables were made equal to the primary ones",
                               sparse.file->name(), sparse.scan.unequal_tables.size()));
       return true;
     }
-    if (!options_.repair_tables || !sparse.layout.directory.has_redundant() ||
-        sparse.lacks_tables()) {
+    if (!options_.repair_tables || !has_whole_copies(sparse)) {
       note_repair(fmt::format("{}: the copies of its grain tables were left as they are",
                               sparse.file->name()));
       return false;
@@ -443,8 +489,7 @@ class Checker {
   }
 
   static Status copy_tables(const SparseFile& sparse, const GrainDirectory& directory) {
-    for (const std::uint64_t index : sparse.scan.unequal_tables)
-      RETURN_IF_ERROR(copy_primary_table(*sparse.file, directory, index));
+    RETURN_IF_ERROR(copy_primary_tables(*sparse.file, directory, sparse.scan.unequal_tables));
     return sparse.file->sync();
   }
 

@@ -16,34 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The files made so far; removes them again unless keep() was called.
-class MadeFiles {
- public:
-  explicit MadeFiles(FileSystem& file_system) : file_system_(file_system) {}
-
-  MadeFiles(const MadeFiles&) = delete;
-  MadeFiles& operator=(const MadeFiles&) = delete;
-
-  ~MadeFiles() {
-    // The error that led here is the one to report, not one of tidying up.
-    for (const fs::path& path : paths_)
-      static_cast<void>(file_system_.remove(path).has_value());
-  }
-
-  Result<std::unique_ptr<File>> make(const fs::path& path) {
-    ASSIGN_OR_RETURN(auto file, file_system_.create(path));
-    paths_.push_back(path);
-    return file;
-  }
-
-  // In the order they were made.
-  std::vector<fs::path> keep() noexcept { return std::exchange(paths_, {}); }
-
- private:
-  FileSystem& file_system_;
-  std::vector<fs::path> paths_;
-};
-
 Status write_descriptor_file(File& file, std::string_view descriptor) {
   const iovec part = part_of(bytes_of(descriptor));
   RETURN_IF_ERROR(file.write(FileOffset(0), {&part, 1}));
@@ -57,14 +29,18 @@ Status check_absent(FileSystem& file_system, const fs::path& path) {
   return Error::from_errno(EEXIST, path.native()).with_hint("existing files are never overwritten");
 }
 
-// Image, extent and descriptor are one file.
-Status make_monolithic_sparse(MadeFiles& made, const CreatePlan& plan) {
-  const NewFile& image = plan.extents.front();
-  ASSIGN_OR_RETURN(const auto file, made.make(image.path));
-  return write_new_file(*file, image, plan.descriptor);
+Status make_extent(NewFiles& made, const NewFile& extent, std::string_view descriptor) {
+  RETURN_IF_ERROR(
+      made.make(extent.path, [&](File& file) { return write_new_file(file, extent, descriptor); }));
+  return {};
 }
 
-Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const CreatePlan& plan,
+// Image, extent and descriptor are one file.
+Status make_monolithic_sparse(NewFiles& made, const CreatePlan& plan) {
+  return make_extent(made, plan.extents.front(), plan.descriptor);
+}
+
+Status make_extents_and_descriptor(NewFiles& made, const fs::path& image, const CreatePlan& plan,
                                    const CreateOptions& options) {
   const std::uint64_t total = plan.extents.size() + 1;
   std::uint64_t done = 0;
@@ -80,13 +56,12 @@ Status make_extents_and_descriptor(MadeFiles& made, const fs::path& image, const
   };
   for (const NewFile& extent : plan.extents) {
     RETURN_IF_ERROR(go_on());
-    ASSIGN_OR_RETURN(const auto file, made.make(extent.path));
-    RETURN_IF_ERROR(write_new_file(*file, extent, ""));
+    RETURN_IF_ERROR(make_extent(made, extent, ""));
     report();
   }
   RETURN_IF_ERROR(go_on());
-  ASSIGN_OR_RETURN(const auto file, made.make(image));
-  RETURN_IF_ERROR(write_descriptor_file(*file, plan.descriptor));
+  RETURN_IF_ERROR(
+      made.make(image, [&](File& file) { return write_descriptor_file(file, plan.descriptor); }));
   report();
   return {};
 }
@@ -100,7 +75,7 @@ Result<std::vector<fs::path>> create_image(FileSystem& file_system, const fs::pa
   for (const NewFile& extent : plan.extents)
     RETURN_IF_ERROR(check_absent(file_system, extent.path));
 
-  MadeFiles made(file_system);
+  NewFiles made(file_system);
   if (plan.embedded)
     RETURN_IF_ERROR(make_monolithic_sparse(made, plan));
   else

@@ -65,18 +65,14 @@ class Disk::Impl {
         options_(complete(std::move(options))),
         policy_(file_system, options_.allow_dirs, options_.allow_devices),
         files_(options_.share, options_.log),
+        new_overlay_(file_system),
         cache_(options_.table_cache, epochs_) {}
 
   Status open(const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
-    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     allow_named(image);
-    auto chain = Chain::open(file_system_, std::move(top_file), context());
-    if (!chain) {
-      remove_new_overlay();
-      return std::move(chain).error();
-    }
-    chain_ = *std::move(chain);
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
+    ASSIGN_OR_RETURN(chain_, Chain::open(file_system_, std::move(top_file), context()));
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     if (writable())
@@ -91,24 +87,17 @@ class Disk::Impl {
       const std::filesystem::path path = file->name();
       return TopFile{path, std::move(file), false};
     }
-    ASSIGN_OR_RETURN(OverlayFile overlay, open_overlay(file_system_, image, options_));
+    ASSIGN_OR_RETURN(OverlayFile overlay, open_overlay(file_system_, policy_, image, options_));
     // Whatever the overlay's hint says.
     options_.parents.insert(options_.parents.begin(), image);
-    if (overlay.made)
-      new_overlay_ = overlay.path;
+    new_overlay_ = std::move(overlay.made);
     return TopFile{std::move(overlay.path), std::move(overlay.file),
                    options_.overlay->file.empty()};
   }
 
-  void remove_new_overlay() {
-    if (!new_overlay_.empty())
-      static_cast<void>(file_system_.remove(new_overlay_).has_value());
-    new_overlay_.clear();
-  }
-
   Result<DiskInfo> look(const std::filesystem::path& image) {
-    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     allow_named(image);
+    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
     std::optional<Error> broken;
     ASSIGN_OR_RETURN(
         chain_, Chain::open_what_is_there(file_system_, std::move(top_file), context(), broken));
@@ -207,9 +196,9 @@ class Disk::Impl {
   // Constant after open(). The order is that of destruction: nothing outlives what it uses.
   FileSystem& file_system_;
   OpenOptions options_;
-  std::filesystem::path new_overlay_;  // made by this open; empty: none
   PathPolicy policy_;
   FileRegistry files_;
+  NewFiles new_overlay_;  // goes with a disk that did not open
   RequestEpochs epochs_;
   TableCache cache_;
   InflatedCache inflated_{kInflatedBytes};
@@ -222,6 +211,7 @@ class Disk::Impl {
 Disk::Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Disk::~Disk() {
+  impl_->new_overlay_.keep();
   if (impl_->chain_ != nullptr && impl_->writable() && impl_->top().has_uncommitted())
     impl_->options_.log(LogLevel::kError, fmt::format("{}: closed with unwritten changes",
                                                       impl_->top().path().native()));
@@ -359,7 +349,7 @@ Status Disk::close() {
 }
 
 void Disk::abandon() {
-  impl_->remove_new_overlay();
+  impl_->new_overlay_.remove();
 }
 
 }  // namespace vmdk

@@ -25,7 +25,7 @@ Error stream_is_read_only(const File& file) {
              fmt::format(
                  "{}: not opened for writing: streamOptimized images are read-only by nature",
                  file.name()))
-      .with_hint(kNeverWritableHint);
+      .with_hint(never_writable_hint());
 }
 
 // An extent of uncompressed grains that can be written.
@@ -59,7 +59,7 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
     return stream_is_read_only(top->file());
-  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options));
+  RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options, context.policy));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   for (const ExtentLine& line : image->descriptor().extents())
     RETURN_IF_ERROR(image->add_part(line, access, context));
@@ -177,7 +177,7 @@ Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSpa
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: SESparse extents are only read",
                                    file.name()))
-        .with_hint(kNeverWritableHint);
+        .with_hint(never_writable_hint());
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   if (auto valid = validate_against_file(header, file_size); !valid)
     return std::move(valid).error().with_context(file.name());
@@ -364,6 +364,12 @@ Result<bool> Image::commit(Poison& poison) {
   if (has_tables) {
     for (const auto& commit : commits)
       RETURN_IF_ERROR(commit->write_tables());
+    // Of a new table's two names the redundant one is durable first: alone it is taken back.
+    if (std::any_of(commits.begin(), commits.end(),
+                    [](const auto& commit) { return commit->has_redundant_names(); }))
+      RETURN_IF_ERROR(sync_files(poison));
+    for (const auto& commit : commits)
+      RETURN_IF_ERROR(commit->write_names());
     RETURN_IF_ERROR(sync_files(poison));  // barrier 2: the tables
   }
   for (const auto& commit : commits)

@@ -53,7 +53,7 @@ Error contradiction(const std::filesystem::path& path, std::string_view why) {
 }
 
 Status judge_kinds(const std::filesystem::path& path, const Descriptor& descriptor,
-                   const OpenOptions& options) {
+                   const OpenOptions& options, const PathPolicy& policy) {
   const std::string& type = descriptor.create_type();
   if (is_one_of(kMappedTypes, type))
     return mapping(path, fmt::format("createType \"{}\"", type));
@@ -67,7 +67,7 @@ Status judge_kinds(const std::filesystem::path& path, const Descriptor& descript
   if (!of_devices && !is_one_of(kServedTypes, type))
     return unsupported(path, fmt::format("createType \"{}\"", type));
   for (const ExtentLine& line : descriptor.extents())
-    if (has_grains(line.type) && line.file_name.starts_with("/dev/"))
+    if (has_grains(line.type) && policy.names_device(line.file_name))
       return unsupported(path, fmt::format("line {}: grains on a device", line.line_number));
     else if (line.type == ExtentType::kVmfsRdm || line.type == ExtentType::kVmfsRaw)
       return mapping(path, fmt::format("line {}: an extent of type {}", line.line_number,
@@ -100,19 +100,14 @@ Status judge_parent(const std::filesystem::path& path, const Descriptor& descrip
 
 Status judge_writing(const std::filesystem::path& path, const Descriptor& descriptor,
                      bool drop_change_tracking) {
-  const auto refuse = [&](std::string_view why) -> Status {
+  const auto refuse = [&](std::string_view why, std::string_view more_ways = {}) -> Status {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", path.native(), why))
-        .with_hint(kReadOnlyHint);
+        .with_hint(fmt::format("{}{}", kReadOnlyHint, more_ways));
   };
   if (descriptor.has_change_tracking() && !drop_change_tracking)
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: it has change tracking, whose map "
-                                   "would not be kept right",
-                                   path.native()))
-        .with_hint(fmt::format("{}; --drop-cbt ends the tracking, and the next backup has to be a "
-                               "full one",
-                               kReadOnlyHint));
+    return refuse("it has change tracking, whose map would not be kept right",
+                  "; --drop-cbt ends the tracking, and the next backup has to be a full one");
   for (const ExtentLine& line : descriptor.extents())
     if (line.access != ExtentAccess::kReadWrite || line.type == ExtentType::kZero)
       return refuse(
@@ -129,8 +124,8 @@ bool has_grains(ExtentType type) noexcept {
 }
 
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
-                  const OpenOptions& options) {
-  RETURN_IF_ERROR(judge_kinds(path, descriptor, options));
+                  const OpenOptions& options, const PathPolicy& policy) {
+  RETURN_IF_ERROR(judge_kinds(path, descriptor, options, policy));
   RETURN_IF_ERROR(judge_parent(path, descriptor));
   return access == Access::kReadWrite
              ? judge_writing(path, descriptor, options.drop_change_tracking)

@@ -9,6 +9,7 @@
 #include <vmdk/io.h>
 #include <vmdk/result.h>
 
+#include "disk/path_policy.h"
 #include "extent/open_file.h"
 #include "format/descriptor.h"
 
@@ -20,7 +21,7 @@ bool has_grains(ExtentType type) noexcept;
 // kUnsupported: a kind that is not served, or not for writing, with its name; kDenied: one of
 // devices, which `options` do not allow; kCorrupt: the descriptor contradicts itself.
 Status judge_link(const std::filesystem::path& path, const Descriptor& descriptor, Access access,
-                  const OpenOptions& options);
+                  const OpenOptions& options, const PathPolicy& policy);
 
 // kCorrupt when the extent that `line` of the descriptor at `path` names is the descriptor itself.
 Status require_other_file(const std::filesystem::path& path, const ExtentLine& line,

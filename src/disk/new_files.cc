@@ -42,6 +42,32 @@ Status write_sparse(File& file, const SparseLayout& layout, std::string_view des
 
 }  // namespace
 
+NewFiles::NewFiles(NewFiles&& other) noexcept
+    : file_system_(other.file_system_), paths_(other.keep()) {}
+
+NewFiles& NewFiles::operator=(NewFiles&& other) noexcept {
+  remove();
+  file_system_ = other.file_system_;
+  paths_ = other.keep();
+  return *this;
+}
+
+Result<std::unique_ptr<File>> NewFiles::make(const std::filesystem::path& path,
+                                             const std::function<Status(File& file)>& fill) {
+  ASSIGN_OR_RETURN(auto file, file_system_->create_hidden(path));
+  RETURN_IF_ERROR(fill(*file));
+  paths_.reserve(paths_.size() + 1);
+  RETURN_IF_ERROR(file->reveal());
+  paths_.push_back(path);
+  return file;
+}
+
+// The error that led here is the one to report, not one of tidying up.
+void NewFiles::remove() noexcept {
+  for (const auto& path : keep())
+    static_cast<void>(file_system_->remove(path).has_value());
+}
+
 Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
   RETURN_IF_ERROR(file.resize(planned.size));
   if (planned.layout)

@@ -1,7 +1,12 @@
-// Writing the files of a new image.
+// The files of a new image.
 #pragma once
 
+#include <filesystem>
+#include <functional>
+#include <memory>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <vmdk/io.h>
 #include <vmdk/result.h>
@@ -9,6 +14,32 @@
 #include "disk/create_plan.h"
 
 namespace vmdk {
+
+// The files made so far; removes them again unless keep() was called. Each is there whole or not at
+// all, whenever the process ends.
+class NewFiles {
+ public:
+  explicit NewFiles(FileSystem& file_system) noexcept : file_system_(&file_system) {}
+
+  NewFiles(NewFiles&& other) noexcept;
+  NewFiles& operator=(NewFiles&& other) noexcept;
+
+  ~NewFiles() { remove(); }
+
+  // Makes a file: `fill` gets it before it has its name, leaves it durable, and may lock it. EEXIST
+  // when something is there.
+  Result<std::unique_ptr<File>> make(const std::filesystem::path& path,
+                                     const std::function<Status(File& file)>& fill);
+
+  // The paths in the order the files were made.
+  std::vector<std::filesystem::path> keep() noexcept { return std::exchange(paths_, {}); }
+
+  void remove() noexcept;
+
+ private:
+  FileSystem* file_system_;
+  std::vector<std::filesystem::path> paths_;
+};
 
 // Gives the empty file its length and, if it is sparse, its header, directories and descriptor;
 // durable when it returns. `embedded_descriptor`: empty for a member of a split image.

@@ -39,7 +39,7 @@ Result<OverlayFile> make_unnamed(FileSystem& file_system, const fs::path& image,
                    plan_image(file_system, path, create, Purpose::kUnnamedOverlay));
   ASSIGN_OR_RETURN(auto file, file_system.create_unnamed(folder));
   RETURN_IF_ERROR(write_new_file(*file, plan.extents.front(), plan.descriptor));
-  return OverlayFile{path, std::move(file), false};
+  return OverlayFile{path, std::move(file), NewFiles(file_system)};
 }
 
 Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
@@ -47,19 +47,15 @@ Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
   const fs::path& path = options.overlay->file;
   ASSIGN_OR_RETURN(const CreatePlan plan,
                    plan_image(file_system, path, child_of(image, options), Purpose::kOverlay));
-  ASSIGN_OR_RETURN(auto file, file_system.create(path));
-  // Before there is anything in it, so that nobody takes it for an overlay to go on with, which a
-  // failure here would take away. Who has it all the same keeps it.
-  const Status locked = file->lock(LockMode::kWrite);
-  if (!locked && locked.error().code() == ErrorCode::kBusy)
-    return locked.error();
-  Status written = locked ? write_new_file(*file, plan.extents.front(), plan.descriptor) : locked;
-  if (written)
-    written = file_system.sync_directory(path.parent_path());
-  if (written)
-    return OverlayFile{path, std::move(file), true};
-  static_cast<void>(file_system.remove(path).has_value());  // the first error is the one to tell
-  return std::move(written).error();
+  NewFiles made(file_system);
+  // Locked before it has its name, so that nobody takes it for an overlay to go on with, which a
+  // failure here would take away.
+  ASSIGN_OR_RETURN(auto file, made.make(path, [&](File& hidden) -> Status {
+    RETURN_IF_ERROR(hidden.lock(LockMode::kWrite));
+    return write_new_file(hidden, plan.extents.front(), plan.descriptor);
+  }));
+  RETURN_IF_ERROR(file_system.sync_directory(path.parent_path()));
+  return OverlayFile{path, std::move(file), std::move(made)};
 }
 
 // A file that is there and is not what is to be continued.
@@ -79,17 +75,20 @@ class Stranger {
 };
 
 // Whether the overlay's hint leads to the image. Where it leads to nothing, both may have been
-// moved, and the name decides.
-bool names_as_parent(FileSystem& file_system, const fs::path& overlay, const std::string& hint,
+// moved, and where it leads is not looked at outside the folders that may be: the name decides.
+bool names_as_parent(const PathPolicy& policy, const fs::path& overlay, const std::string& hint,
                      const File& image_file) {
+  const fs::path folder = settled(overlay).parent_path();
   const auto there =
-      open_image(file_system, settled(overlay).parent_path() / hint, Access::kReadOnly);
+      open_image([&](const fs::path& path,
+                     Access access) { return policy.open(folder, path.native(), access); },
+                 folder / hint, Access::kReadOnly);
   return there ? (*there)->id() == image_file.id()
                : base_name(hint) == base_name(image_file.name());
 }
 
-Status require_overlay_of(FileSystem& file_system, const fs::path& overlay, const File& file,
-                          const fs::path& image) {
+Status require_overlay_of(FileSystem& file_system, const PathPolicy& policy,
+                          const fs::path& overlay, const File& file, const fs::path& image) {
   const Stranger stranger(overlay, image);
   ASSIGN_OR_RETURN(const auto image_file, open_image(file_system, image, Access::kReadOnly));
   if (image_file->id() == file.id())
@@ -105,7 +104,7 @@ Status require_overlay_of(FileSystem& file_system, const fs::path& overlay, cons
   const std::string hint = descriptor.in_utf8(descriptor.parent_hint());
   if (hint.empty())
     return stranger.is(ErrorCode::kInvalidArgument, "a snapshot that does not name its parent");
-  if (!names_as_parent(file_system, overlay, hint, *image_file))
+  if (!names_as_parent(policy, overlay, hint, *image_file))
     return stranger.is(ErrorCode::kInvalidArgument, fmt::format("a snapshot of {}", hint));
   if (descriptor.parent_cid() != parent.descriptor.cid())
     return stranger.is(
@@ -118,16 +117,16 @@ Status require_overlay_of(FileSystem& file_system, const fs::path& overlay, cons
 
 }  // namespace
 
-Result<OverlayFile> open_overlay(FileSystem& file_system, const fs::path& image,
-                                 const OpenOptions& options) {
+Result<OverlayFile> open_overlay(FileSystem& file_system, const PathPolicy& policy,
+                                 const fs::path& image, const OpenOptions& options) {
   const fs::path& path = options.overlay->file;
   if (path.empty())
     return make_unnamed(file_system, image, options);
   if (file_system.kind(path) == FileSystem::Kind::kNothing)
     return make_named(file_system, image, options);
   ASSIGN_OR_RETURN(auto file, file_system.open(path, Access::kReadWrite));
-  RETURN_IF_ERROR(require_overlay_of(file_system, path, *file, image));
-  return OverlayFile{path, std::move(file), false};
+  RETURN_IF_ERROR(require_overlay_of(file_system, policy, path, *file, image));
+  return OverlayFile{path, std::move(file), NewFiles(file_system)};
 }
 
 }  // namespace vmdk

@@ -39,7 +39,7 @@ bool is_path_of_another_system(const std::string& name) noexcept {
 }
 
 // In normal form, so that "/dev/../etc/passwd" is none.
-bool is_device_name(const fs::path& name) {
+bool is_beneath_dev(const fs::path& name) {
   return name.is_absolute() && !beneath("/dev", name.lexically_normal()).empty();
 }
 
@@ -69,6 +69,14 @@ void PathPolicy::allow(const fs::path& folder) {
   folders_.push_back(normal(folder));
 }
 
+// Files lie in /dev/shm too.
+bool PathPolicy::names_device(const std::string& name) const {
+  if (!is_beneath_dev(name))
+    return false;
+  const auto kind = file_system_.kind(fs::path(name).lexically_normal());
+  return kind == FileSystem::Kind::kOther || kind == FileSystem::Kind::kNothing;
+}
+
 Result<std::unique_ptr<File>> PathPolicy::open(const fs::path& descriptor_folder,
                                                const std::string& name, Access access) const {
   if (name.empty() || name.find('\0') != std::string::npos)
@@ -96,7 +104,7 @@ Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor
                                                       const std::string& name,
                                                       const std::string& in_utf8,
                                                       Access access) const {
-  if (is_device_name(name)) {
+  if (names_device(name)) {
     if (devices_)
       return file_system_.open_device(fs::path(name).lexically_normal(), access);
     return Error::make(ErrorCode::kDenied, fmt::format("{}: a device: not looked at", name))

@@ -22,6 +22,10 @@ class PathPolicy {
   // The folder of a file that the user named.
   void allow(const std::filesystem::path& folder);
 
+  // Whether the name in an extent line stands for a device: it leads beneath /dev, and not to a
+  // regular file or a folder there. Where nothing is, the name decides. Only looks.
+  bool names_device(const std::string& name) const;
+
   // Opens `name` as `descriptor_folder` sees it. kDenied when it lies outside, with a message that
   // says that it was not looked at.
   Result<std::unique_ptr<File>> open(const std::filesystem::path& descriptor_folder,

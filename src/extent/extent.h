@@ -54,8 +54,13 @@ class ExtentCommit {
   // writes tables that nothing names yet.
   virtual Status prepare() = 0;
   virtual bool has_tables() const noexcept = 0;
-  // Between the barriers: both copies of the table sectors, and the names of new tables.
+  // Between the barriers: both copies of the table sectors, and the names of new tables in the
+  // redundant directory.
   virtual Status write_tables() = 0;
+  // Whether those names have to be durable before write_names().
+  virtual bool has_redundant_names() const noexcept = 0;
+  // The names of new tables in the primary directory.
+  virtual Status write_names() = 0;
   virtual void finish(bool succeeded) = 0;
 };
 

@@ -110,6 +110,26 @@ bool GrainDirectory::has_missing_tables() const noexcept {
   return missing(primary) || missing(redundant);
 }
 
+HalfNamed GrainDirectory::half_named(std::uint64_t data_begin) const noexcept {
+  HalfNamed found = HalfNamed::kNone;
+  for (std::size_t i = 0; i < redundant.size(); ++i) {
+    if ((primary[i] == 0) == (redundant[i] == 0))
+      continue;
+    if (primary[i] != 0 || offset_of(redundant[i]).bytes() < data_begin)
+      return HalfNamed::kOther;
+    found = HalfNamed::kByCommit;
+  }
+  return found;
+}
+
+void GrainDirectory::drop_half_named() {
+  for (std::size_t i = 0; i < redundant.size(); ++i)
+    if (primary[i] == 0 && redundant[i] != 0) {
+      dropped.push_back(i);
+      redundant[i] = 0;
+    }
+}
+
 Result<GrainDirectory> read_grain_directory(const File& file, const SparseHeader& header,
                                             std::uint64_t file_size) {
   constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
@@ -180,14 +200,27 @@ Result<GrainDirectory> read_grain_directory(const File& file, const SeSparseHead
   return directory;
 }
 
-Status copy_primary_table(OpenFile& file, const GrainDirectory& directory, std::uint64_t index) {
+Status copy_primary_tables(OpenFile& file, const GrainDirectory& directory,
+                           const std::vector<std::uint64_t>& tables) {
   std::array<std::byte, kGrainTableSize> table;
-  ASSIGN_OR_RETURN(const std::size_t got, file.file().read(directory.primary_table(index), table));
-  if (got != table.size())
-    return Error::make(ErrorCode::kIo,
-                       fmt::format("{}: grain table {} is cut off", file.name(), index));
-  const iovec part = part_of(table);
-  return file.write(directory.redundant_table(index), {&part, 1});
+  for (const std::uint64_t index : tables) {
+    ASSIGN_OR_RETURN(const std::size_t got,
+                     file.file().read(directory.primary_table(index), table));
+    if (got != table.size())
+      return Error::make(ErrorCode::kIo,
+                         fmt::format("{}: grain table {} is cut off", file.name(), index));
+    const iovec part = part_of(table);
+    RETURN_IF_ERROR(file.write(directory.redundant_table(index), {&part, 1}));
+  }
+  return {};
+}
+
+Status drop_names(OpenFile& file, const GrainDirectory& directory) {
+  constexpr std::array<std::byte, 4> kNoTable{};
+  const iovec part = part_of(kNoTable);
+  for (const std::uint64_t index : directory.dropped)
+    RETURN_IF_ERROR(file.write(directory.redundant_at + index * kNoTable.size(), {&part, 1}));
+  return {};
 }
 
 }  // namespace vmdk

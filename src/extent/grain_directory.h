@@ -15,10 +15,22 @@
 
 namespace vmdk {
 
+// Tables that one of two directories names and the other does not.
+enum class HalfNamed : std::uint8_t {
+  kNone,
+  // What a commit leaves that was cut short: the redundant directory, which goes first, names
+  // tables that were being added.
+  kByCommit,
+  kOther,
+};
+
 struct GrainDirectory {
   // The place of each table, in units of `unit`; 0: there is none.
   std::vector<std::uint32_t> primary;
   std::vector<std::uint32_t> redundant;  // the same for the second copies; empty without them
+  // Tables that the file's redundant directory names and that count as missing all the same:
+  // see drop_half_named(). Ascending.
+  std::vector<std::uint64_t> dropped;
   // Bytes of the file: place number `first` is at `base`, the others follow.
   std::uint64_t base = 0;
   std::uint64_t unit = kSectorSize;
@@ -33,6 +45,12 @@ struct GrainDirectory {
 
   // A table that is missing in one of the copies.
   bool has_missing_tables() const noexcept;
+
+  // `data_begin`: bytes. Tables are added behind it only.
+  HalfNamed half_named(std::uint64_t data_begin) const noexcept;
+  // Takes those tables out of `redundant`. The file still names them: drop_names() has to be
+  // durable before their space is used again. Requires: half_named() says kByCommit.
+  void drop_half_named();
 
   // Requires: the place is not 0.
   FileOffset offset_of(std::uint32_t place) const noexcept {
@@ -56,7 +74,10 @@ Result<GrainDirectory> read_grain_directory(const File& file, const CowdHeader& 
 Result<GrainDirectory> read_grain_directory(const File& file, const SeSparseHeader& header,
                                             std::uint64_t file_size);
 
-// Writes the primary copy of a hosted table over the redundant one. Requires: both exist.
-Status copy_primary_table(OpenFile& file, const GrainDirectory& directory, std::uint64_t index);
+// Writes the primary copies of these hosted tables over the redundant ones. Requires: both exist.
+Status copy_primary_tables(OpenFile& file, const GrainDirectory& directory,
+                           const std::vector<std::uint64_t>& tables);
+// Takes the names of the tables in `directory.dropped` out of the redundant directory of the file.
+Status drop_names(OpenFile& file, const GrainDirectory& directory);
 
 }  // namespace vmdk

@@ -427,8 +427,8 @@ Status GrainTables::write_copy(const TableSnapshot& snapshot, bool redundant, bo
 }
 
 // Only the entries of tables whose bodies are durable: the directory in memory also has others.
-Status GrainTables::write_names(const TableSnapshot& snapshot, bool redundant,
-                                OpenFile& file) const {
+Status GrainTables::write_names_in(const TableSnapshot& snapshot, bool redundant,
+                                   OpenFile& file) const {
   auto& places = redundant ? layout_.directory.redundant : layout_.directory.primary;
   const FileOffset directory =
       redundant ? layout_.directory.redundant_at : layout_.directory.primary_at;
@@ -460,13 +460,19 @@ Status GrainTables::write_copies(const TableSnapshot& snapshot, OpenFile& file) 
     const std::lock_guard lock(table.mutex);
     table.place = TablePlace::kWritten;
   }
-  for (const bool redundant : {true, false}) {
-    if (redundant && !layout_.directory.has_redundant())
-      continue;
-    RETURN_IF_ERROR(write_copy(snapshot, redundant, false, file));
-    RETURN_IF_ERROR(write_names(snapshot, redundant, file));
+  if (layout_.directory.has_redundant()) {
+    RETURN_IF_ERROR(write_copy(snapshot, true, false, file));
+    RETURN_IF_ERROR(write_names_in(snapshot, true, file));
   }
-  return {};
+  return write_copy(snapshot, false, false, file);
+}
+
+bool GrainTables::has_redundant_names(const TableSnapshot& snapshot) const noexcept {
+  return layout_.directory.has_redundant() && !snapshot.unnamed.empty();
+}
+
+Status GrainTables::write_names(const TableSnapshot& snapshot, OpenFile& file) const {
+  return write_names_in(snapshot, false, file);
 }
 
 void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {

@@ -112,14 +112,19 @@ class GrainTables {
 
   bool has_dirty() const noexcept { return dirty_tables_.load() != 0; }
 
-  // One commit at a time: take_snapshot(), write_new_tables(), a sync, write_copies(), then
-  // finish_commit(), which makes the copied sectors clean or, after a failure, dirty again.
+  // One commit at a time: take_snapshot(), write_new_tables(), a sync, write_copies(), a
+  // sync, write_names(), then finish_commit(), which makes the copied sectors clean or, after a
+  // failure, dirty again.
   TableSnapshot take_snapshot();
   // The bodies of tables that nothing in the file names yet.
   Status write_new_tables(const TableSnapshot& snapshot, OpenFile& file) const;
-  // Both copies of the other tables, and the directory entries of the new ones. Requires: what
-  // write_new_tables() wrote is durable.
+  // Both copies of the other tables, and the names of the new ones in the redundant directory.
+  // Requires: what write_new_tables() wrote is durable.
   Status write_copies(const TableSnapshot& snapshot, OpenFile& file);
+  // Whether write_copies() writes names.
+  bool has_redundant_names(const TableSnapshot& snapshot) const noexcept;
+  // The names in the primary directory. Requires: those in the redundant one are durable.
+  Status write_names(const TableSnapshot& snapshot, OpenFile& file) const;
   void finish_commit(const TableSnapshot& snapshot, bool succeeded);
 
   // For the cache: whether a table is in memory now.
@@ -160,7 +165,7 @@ class GrainTables {
   void note_end_of_new(std::uint64_t index, TableSnapshot& snapshot) const;
   Status write_copy(const TableSnapshot& snapshot, bool redundant, bool new_tables,
                     OpenFile& file) const;
-  Status write_names(const TableSnapshot& snapshot, bool redundant, OpenFile& file) const;
+  Status write_names_in(const TableSnapshot& snapshot, bool redundant, OpenFile& file) const;
 
   const File& file_;
   // Constant but for the directory's entries of missing tables, which change once, from 0 to a

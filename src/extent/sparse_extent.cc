@@ -74,8 +74,8 @@ Status require_room(const File& file, std::uint64_t tables, const TableCache& ca
 }
 
 // Tables that a hosted extent lacks can be added, but VMware's programs compute where tables are.
-Status prepare_missing(const File& file, const SparseExtent::Options& options,
-                       GrainDirectory& directory) {
+Status prepare_missing(const File& file, const SparseHeader& header,
+                       const SparseExtent::Options& options, GrainDirectory& directory) {
   const auto refuse = [&](const char* what) {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", file.name(), what));
@@ -85,16 +85,11 @@ Status prepare_missing(const File& file, const SparseExtent::Options& options,
         .with_hint(
             "-r mounts it read-only; --force=tables adds them where they are needed, in "
             "places where QEMU finds them and VMware does not look");
-  if (!directory.has_redundant())
-    return {};
-  for (std::uint64_t i = 0; i < directory.table_count(); ++i) {
-    if (directory.redundant[i] == 0 && directory.primary[i] != 0)
-      return refuse("some of its grain tables have no redundant copy")
-          .with_hint("-r mounts it read-only");
-    // A commit that named the redundant copy was interrupted: both are made anew.
-    if (directory.primary[i] == 0)
-      directory.redundant[i] = 0;
-  }
+  const HalfNamed half_named = directory.half_named(header.overhead.count() * kSectorSize);
+  if (half_named == HalfNamed::kOther || (half_named == HalfNamed::kByCommit && !header.unclean))
+    return refuse("some of its grain tables are named in one of its two directories only")
+        .with_hint("-r mounts it by its primary tables");
+  directory.drop_half_named();
   return {};
 }
 
@@ -135,6 +130,12 @@ class SparseExtent::Commit : public ExtentCommit {
   bool has_tables() const noexcept override { return !snapshot_.empty(); }
 
   Status write_tables() override { return extent_.tables_.write_copies(snapshot_, extent_.file_); }
+
+  bool has_redundant_names() const noexcept override {
+    return extent_.tables_.has_redundant_names(snapshot_);
+  }
+
+  Status write_names() override { return extent_.tables_.write_names(snapshot_, extent_.file_); }
 
   void finish(bool succeeded) override {
     finished_ = true;
@@ -177,7 +178,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
   RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   if (options.writable && directory.has_missing_tables())
-    RETURN_IF_ERROR(prepare_missing(file.file(), options, directory));
+    RETURN_IF_ERROR(prepare_missing(file.file(), header, options, directory));
   Kind kind;
   kind.facts = {.header_version = header.version,
                 .zeroed_grains = header.has_zeroed_grains(),
@@ -195,7 +196,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
   const auto not_written = [&](std::string_view why) {
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", file.name(), why))
-        .with_hint(kNeverWritableHint);
+        .with_hint(never_writable_hint());
   };
   if (options.writable && header.is_workstation3())
     return not_written("Workstation 3 disks are only read");
@@ -238,6 +239,13 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
         new SparseExtent(file, kind, options, std::move(layout), nullptr, file_size, cache));
   ASSIGN_OR_RETURN(const TableScan scan, scan_tables(file.file(), layout, options.size, {}));
   RETURN_IF_ERROR(judge_scan(file.file(), kind.facts.unclean, scan));
+  if (const std::uint64_t end = scan.highest_end / kSectorSize;
+      kind.free_sector && end > kCowdLastFreeSector)
+    return Error::make(ErrorCode::kUnsupported,
+                       fmt::format("{}: not opened for writing: its grains end at sector {}, which "
+                                   "its free sector cannot say",
+                                   file.name(), end))
+        .with_hint(never_writable_hint());
   return std::unique_ptr<SparseExtent>(
       new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
 }
@@ -340,13 +348,14 @@ Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target
   return status;
 }
 
-// Finishes a commit that was cut short: the primary tables are what readers saw all along, so the
-// redundant ones become equal to them.
+// Finishes a commit that was cut short: the primary tables and directory are what readers saw all
+// along, so the redundant ones become equal to them.
 Status SparseExtent::heal() {
   if (!kind_.facts.unclean || marked_)
     return {};
-  for (const std::uint64_t table : unequal_tables_)
-    RETURN_IF_ERROR(copy_primary_table(file_, tables_.layout().directory, table));
+  const GrainDirectory& directory = tables_.layout().directory;
+  RETURN_IF_ERROR(drop_names(file_, directory));
+  RETURN_IF_ERROR(copy_primary_tables(file_, directory, unequal_tables_));
   unequal_tables_.clear();
   marked_ = true;
   return {};

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {
@@ -22,7 +23,6 @@ constexpr std::size_t kDirectoryEntries = 24;
 }  // namespace field
 
 constexpr std::uint32_t kMagicNumber = 0x44574F43;  // "COWD"
-constexpr std::uint64_t kLargestGrain = 2048;       // sectors
 constexpr std::uint64_t kEntrySize = 4;             // bytes, of the directory
 
 Error refuse(ErrorCode code, std::string_view name, std::uint64_t value, std::string_view why) {

@@ -15,6 +15,8 @@ inline constexpr std::size_t kCowdHeaderSize = 2048;
 // Offsets, in bytes, of what a writer changes inside the header: 32 bits each.
 inline constexpr std::uint64_t kCowdFreeSectorOffset = 28;
 inline constexpr std::uint64_t kCowdUncleanMarkOffset = 1648;
+// What a free sector can say at most.
+inline constexpr std::uint64_t kCowdLastFreeSector = 0xFFFFFFFF;
 
 // Field names follow docs/format.md.
 struct CowdHeader {

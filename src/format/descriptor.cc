@@ -8,6 +8,7 @@
 
 #include "base/hints.h"
 #include "format/ascii.h"
+#include "format/bounds.h"
 #include "format/encoding.h"
 #include "format/extent_line.h"
 

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "format/ascii.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {

@@ -11,10 +11,6 @@
 
 namespace vmdk {
 
-// Lengths and places stay below this many sectors, so that in bytes they fit a signed 64-bit
-// number, which is what system calls take.
-inline constexpr std::uint64_t kSectorLimit = std::uint64_t{1} << 54U;
-
 // Whether the first word says "extent": RW, RDONLY or NOACCESS, in any case. Requires: trimmed.
 bool is_extent_line(std::string_view line) noexcept;
 

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "format/ascii.h"
 #include "format/descriptor.h"
+#include "format/tar.h"
 
 namespace vmdk {
 namespace {
@@ -31,7 +32,6 @@ constexpr std::array kSignatures = {
     Signature{0, "conectix"sv, FileKind::kVhd},
     Signature{64, "\xBE\xDA\x10\x7F"sv, FileKind::kVdi},
     Signature{0, "\x1F\x8B"sv, FileKind::kGzip},
-    Signature{257, "ustar"sv, FileKind::kOva},
 };
 
 bool has(std::span<const std::byte> file, const Signature& signature) noexcept {
@@ -61,6 +61,8 @@ FileKind recognise(std::span<const std::byte> first) noexcept {
     if (has(first, signature))
       return signature.kind;
   }
+  if (is_tar_header(first))
+    return FileKind::kOva;
   const std::string_view text(reinterpret_cast<const char*>(first.data()),  // NOLINT: bytes as text
                               first.size());
   return is_descriptor(text) ? FileKind::kDescriptor : FileKind::kUnknown;

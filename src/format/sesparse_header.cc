@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {
@@ -35,12 +36,7 @@ constexpr std::size_t kPad = 32;
 constexpr std::uint64_t kMagicNumber = 0x00000000CAFEBABE;
 constexpr std::uint64_t kVolatileMagic = 0x00000000CAFECAFE;
 constexpr std::uint64_t kVersion21 = 0x0000000200000001;
-constexpr std::uint64_t kSmallestGrain = 8;    // sectors
-constexpr std::uint64_t kLargestGrain = 2048;  // sectors
 constexpr std::size_t kRegionCount = 8;
-constexpr std::uint64_t kMaxDirectoryBytes = 64 * kMiB;
-// In bytes a place must fit a signed 64-bit number, which is what system calls take.
-constexpr std::uint64_t kSectorLimit = std::uint64_t{1} << 54U;
 
 struct NamedRegion {
   std::string_view name;

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {
@@ -33,12 +34,7 @@ constexpr std::uint32_t kNewlineCheck = 0x0A0D200A;       // LF, blank, CR, LF
 constexpr std::uint32_t kIncompatibleFlags = 0xFFFC0000;  // bits 18 to 31: none is known
 constexpr std::uint16_t kDeflate = 1;
 constexpr std::uint32_t kNewestVersion = 3;
-constexpr std::uint64_t kSmallestGrain = 8;    // sectors
-constexpr std::uint64_t kLargestGrain = 2048;  // sectors
-// In bytes a place must fit a signed 64-bit number, which is what system calls take.
-constexpr std::uint64_t kSectorLimit = std::uint64_t{1} << 54U;
 constexpr std::uint64_t kMaxDescriptorSectors = 20480;
-constexpr std::uint64_t kMaxDirectoryBytes = 64 * kMiB;
 constexpr std::uint64_t kEntrySize = 4;  // bytes, of directories and tables
 constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
 // Entries hold sector numbers of 32 bits.

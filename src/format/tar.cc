@@ -155,6 +155,11 @@ Status take_record(std::string_view key, std::string_view value, PaxRecords& rec
 
 }  // namespace
 
+bool is_tar_header(std::span<const std::byte> first) noexcept {
+  return first.size() >= kTarBlock && field_of(first, kMagic).starts_with("ustar"sv) &&
+         has_right_checksum(first.first(kTarBlock));
+}
+
 Result<std::optional<TarHeader>> decode_tar_header(std::span<const std::byte> block) {
   if (std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; }))
     return std::optional<TarHeader>();

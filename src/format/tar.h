@@ -32,6 +32,10 @@ struct TarHeader {
   std::uint64_t size = 0;  // bytes of data behind the header, before they are filled up to a block
 };
 
+// Whether a file that begins like this is an archive: its first header says ustar, and has the
+// right checksum.
+bool is_tar_header(std::span<const std::byte> first) noexcept;
+
 // nullopt: a block of zeros, the end of the archive. kCorrupt: a wrong checksum or a size that is
 // none. Requires: block.size() == kTarBlock.
 Result<std::optional<TarHeader>> decode_tar_header(std::span<const std::byte> block);

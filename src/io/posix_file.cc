@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <utility>
 
 #include "base/wait_watch.h"
@@ -57,19 +58,55 @@ class PendingParts {
   std::size_t begun_ = 0;  // bytes of parts_.front() that are written
 };
 
+// Both: false with errno; EEXIST when something has that name.
+
+bool name_unnamed(int fd, const char* name) {
+  // By its number alone, only a privileged process may.
+  const std::string way = "/proc/self/fd/" + std::to_string(fd);
+  return ::linkat(AT_FDCWD, way.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+bool rename_new(const char* from, const char* to) noexcept {
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    return true;
+  // NFS for one cannot, but can have two names for a moment.
+  return (errno == EINVAL || errno == ENOSYS) && ::link(from, to) == 0 && ::unlink(from) == 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<File>> PosixFile::adopt(UniqueFd fd, std::string name) {
+  return adopt(std::move(fd), std::move(name), std::nullopt);
+}
+
+Result<std::unique_ptr<File>> PosixFile::adopt_hidden(UniqueFd fd, std::string name,
+                                                      std::string temporary) {
+  return adopt(std::move(fd), std::move(name), std::optional(std::move(temporary)));
+}
+
+Result<std::unique_ptr<File>> PosixFile::adopt(UniqueFd fd, std::string name,
+                                               std::optional<std::string> temporary) {
   struct stat st {};
 
   if (::fstat(fd.get(), &st) != 0)
     return Error::from_errno(errno, name);
   const AtOpen at_open{{st.st_dev, st.st_ino}, st.st_mtim.tv_sec, st.st_mode & 07777U};
-  return std::unique_ptr<File>(new PosixFile(std::move(fd), std::move(name), at_open));
+  return std::unique_ptr<File>(
+      new PosixFile(std::move(fd), std::move(name), at_open, std::move(temporary)));
 }
 
-PosixFile::PosixFile(UniqueFd fd, std::string name, AtOpen at_open)
-    : fd_(std::move(fd)), name_(std::move(name)), at_open_(at_open), locks_(fd_.get(), name_) {}
+PosixFile::PosixFile(UniqueFd fd, std::string name, AtOpen at_open,
+                     std::optional<std::string> temporary)
+    : fd_(std::move(fd)),
+      name_(std::move(name)),
+      at_open_(at_open),
+      temporary_(std::move(temporary)),
+      locks_(fd_.get(), name_) {}
+
+PosixFile::~PosixFile() {
+  if (temporary_ && !temporary_->empty())
+    ::unlink(temporary_->c_str());
+}
 
 Error PosixFile::failed() const {
   return Error::from_errno(errno, name_);
@@ -204,6 +241,17 @@ Result<std::optional<FileOffset>> PosixFile::seek(FileOffset from, int whence) c
 void PosixFile::prefetch(FileOffset at, std::uint64_t length) const noexcept {
   if (length != 0)  // 0 would mean: to the end of the file
     ::posix_fadvise(fd_.get(), to_off(at.bytes()), to_off(length), POSIX_FADV_WILLNEED);
+}
+
+Status PosixFile::reveal() {
+  if (!temporary_)
+    return File::reveal();
+  const bool done = temporary_->empty() ? name_unnamed(fd_.get(), name_.c_str())
+                                        : rename_new(temporary_->c_str(), name_.c_str());
+  if (!done)
+    return failed();
+  temporary_.reset();
+  return {};
 }
 
 Status PosixFile::lock(LockMode mode) {

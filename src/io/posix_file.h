@@ -23,6 +23,11 @@ class PosixFile final : public File {
  public:
   // Takes over `fd`, an open regular file or block device; `name` is what messages call it.
   static Result<std::unique_ptr<File>> adopt(UniqueFd fd, std::string name);
+  // The same for a new file that gets `name` by reveal(). `temporary`: the name that it has until
+  // then; empty: none.
+  static Result<std::unique_ptr<File>> adopt_hidden(UniqueFd fd, std::string name,
+                                                    std::string temporary);
+  ~PosixFile() override;
 
   Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override;
   Status write(FileOffset at, std::span<const iovec> parts) override;
@@ -36,6 +41,7 @@ class PosixFile final : public File {
   Result<std::optional<FileOffset>> next_hole(FileOffset from) const override;
   void prefetch(FileOffset at, std::uint64_t length) const noexcept override;
   Status lock(LockMode mode) override;
+  Status reveal() override;
 
   FileId id() const noexcept override { return at_open_.id; }
 
@@ -52,7 +58,9 @@ class PosixFile final : public File {
     std::uint32_t permissions = 0;  // 07777
   };
 
-  PosixFile(UniqueFd fd, std::string name, AtOpen at_open);
+  PosixFile(UniqueFd fd, std::string name, AtOpen at_open, std::optional<std::string> temporary);
+  static Result<std::unique_ptr<File>> adopt(UniqueFd fd, std::string name,
+                                             std::optional<std::string> temporary);
 
   // The last system call's errno with the name of the file.
   Error failed() const;
@@ -63,6 +71,8 @@ class PosixFile final : public File {
   const UniqueFd fd_;
   const std::string name_;
   const AtOpen at_open_;
+  // Until reveal(), which is called by the thread that made the file.
+  std::optional<std::string> temporary_;
   // Internally synchronized.
   FileLocks locks_;
 };

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <random>
 #include <string_view>
 #include <utility>
 
@@ -83,6 +84,12 @@ Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name
   return PosixFile::adopt(std::move(fd), std::move(name));
 }
 
+// Whether that errno of an open with O_TMPFILE says so. The second comes from kernels that do not
+// know the flag, which is made of O_DIRECTORY.
+bool makes_no_unnamed_files(int err) noexcept {
+  return err == EOPNOTSUPP || err == EISDIR;
+}
+
 // Where the file system makes no files without a name: one that nobody can have foreseen, for a
 // moment. Without a descriptor, errno says why.
 UniqueFd create_and_unlink(const fs::path& folder) {
@@ -143,13 +150,42 @@ Result<std::unique_ptr<File>> PosixFileSystem::create(const fs::path& path) {
   return PosixFile::adopt(std::move(fd), path.native());
 }
 
+Result<std::unique_ptr<File>> PosixFileSystem::create_hidden(const fs::path& path) {
+  RETURN_IF_ERROR(check_name(path));
+
+  struct stat st {};
+
+  // reveal() finds that out too, but only when all the work is done.
+  if (::lstat(path.c_str(), &st) == 0)
+    return Error::from_errno(EEXIST, path.native());
+  const auto folder = folder_or_here(path.parent_path());
+  if (hiding_place_ == HidingPlace::kAutomatic) {
+    UniqueFd fd(retry_on_eintr(
+        [&] { return ::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666); }));
+    if (fd)
+      return PosixFile::adopt_hidden(std::move(fd), path.native(), {});
+    if (!makes_no_unnamed_files(errno))
+      return Error::from_errno(errno, path.native());
+  }
+  std::random_device random;
+  std::string temporary;
+  UniqueFd fd;
+  do {
+    temporary = (folder / fmt::format(".vmdk-new-{:08x}", random())).native();
+    fd = UniqueFd(retry_on_eintr(
+        [&] { return ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
+  } while (!fd && errno == EEXIST);
+  if (!fd)
+    return Error::from_errno(errno, path.native());
+  return PosixFile::adopt_hidden(std::move(fd), path.native(), std::move(temporary));
+}
+
 Result<std::unique_ptr<File>> PosixFileSystem::create_unnamed(const fs::path& directory) {
   RETURN_IF_ERROR(check_name(directory));
   const auto folder = folder_or_here(directory);
   UniqueFd fd(retry_on_eintr(
       [&] { return ::open(folder.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600); }));
-  // The second by kernels that do not know the flag, which is made of O_DIRECTORY.
-  if (!fd && (errno == EOPNOTSUPP || errno == EISDIR))
+  if (!fd && makes_no_unnamed_files(errno))
     fd = create_and_unlink(folder);
   if (!fd)
     return Error::from_errno(errno, folder.native());

@@ -16,11 +16,18 @@ enum class BeneathLookup {
   kWalk,       // component by component, in user space
 };
 
+// How a file is kept out of sight until it is whole.
+enum class HidingPlace {
+  kAutomatic,  // without a name, where the file system makes such files, else as below
+  kOtherName,  // under another name in the same folder
+};
+
 // Thread-safe: it has no state.
 class PosixFileSystem final : public FileSystem {
  public:
-  explicit PosixFileSystem(BeneathLookup lookup = BeneathLookup::kAutomatic) noexcept
-      : lookup_(lookup) {}
+  explicit PosixFileSystem(BeneathLookup lookup = BeneathLookup::kAutomatic,
+                           HidingPlace hiding_place = HidingPlace::kAutomatic) noexcept
+      : lookup_(lookup), hiding_place_(hiding_place) {}
 
   Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Access access) override;
   Result<std::unique_ptr<File>> open_beneath(const std::filesystem::path& directory,
@@ -29,6 +36,7 @@ class PosixFileSystem final : public FileSystem {
   Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
                                             Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
@@ -37,6 +45,7 @@ class PosixFileSystem final : public FileSystem {
 
  private:
   const BeneathLookup lookup_;
+  const HidingPlace hiding_place_;
 };
 
 }  // namespace vmdk

@@ -39,6 +39,10 @@ class MeddlingFileSystem : public FileSystem {
     return below_.open_device(path, access);
   }
 
+  Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override {
+    return below_.create_hidden(path);
+  }
+
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override {
     return below_.create_unnamed(directory);
   }

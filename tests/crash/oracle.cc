@@ -57,7 +57,9 @@ std::optional<std::string> judge_content(std::span<const std::byte> content, std
 // Writes once more, in two grains, and expects that and nothing else to have changed.
 std::optional<std::string> judge_recovery(MemoryFileSystem& state, const SampleDisk& sample,
                                           std::unique_ptr<Disk> disk, Room& room) {
-  const std::uint64_t at = 10 * kSampleGrain - 300;
+  // Where a table may be missing, so that it is added again.
+  const std::uint64_t at =
+      sample.lacks_tables ? sample.border + 3 * kSampleGrain - 300 : 10 * kSampleGrain - 300;
   const auto bytes = tagged('r', 1, 700);
   std::copy(bytes.begin(), bytes.end(), room.content.begin() + static_cast<std::ptrdiff_t>(at));
   if (const Status status = disk->write(DiskOffset(at), bytes); !status)
@@ -93,7 +95,7 @@ std::optional<std::string> judge_state(MemoryFileSystem& state, std::size_t poin
     return because("the check could not run", report.error());
   if (report->exit_code() == kDamaged)
     return "the check finds damage:" + findings_of(*report);
-  auto disk = Disk::open(state, sample.image, quiet_options());
+  auto disk = Disk::open(state, sample.image, write_options(sample));
   if (!disk)
     return because("the image does not open", disk.error());
   static thread_local Room room;

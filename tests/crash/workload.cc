@@ -36,13 +36,19 @@ OpenOptions quiet_options(Access access) {
   return options;
 }
 
+OpenOptions write_options(const SampleDisk& sample) {
+  OpenOptions options = quiet_options();
+  options.force_tables = sample.lacks_tables;
+  return options;
+}
+
 CrashRun::CrashRun(const MemoryFileSystem& initial, SampleDisk sample, const ReferenceDisk& start)
     : sample_(std::move(sample)), files_(initial), history_(start) {}
 
 Status CrashRun::run(const std::vector<DiskOperation>& operations, const Decorate& decorate) {
   const auto between = decorate ? decorate(files_) : nullptr;
   FileSystem& file_system = between != nullptr ? *between : files_;
-  ASSIGN_OR_RETURN(auto disk, Disk::open(file_system, sample_.image, quiet_options()));
+  ASSIGN_OR_RETURN(auto disk, Disk::open(file_system, sample_.image, write_options(sample_)));
   std::uint32_t number = 0;
   for (const DiskOperation& operation : operations)
     RETURN_IF_ERROR(apply(*disk, operation, ++number));

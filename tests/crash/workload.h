@@ -32,6 +32,8 @@ std::vector<DiskOperation> operations_for(const SampleDisk& sample);
 
 // Options under which nothing happens by itself.
 OpenOptions quiet_options(Access access = Access::kReadWrite);
+// The same for writing to a sample.
+OpenOptions write_options(const SampleDisk& sample);
 
 // Stands between the engine and the crash file system; empty: nothing does.
 using Decorate = std::function<std::unique_ptr<FileSystem>(FileSystem& below)>;

@@ -376,6 +376,58 @@ TEST_F(CowdTest, StopsAtTheEndOfItsSectors) {
   EXPECT_EQ(read(*again, 17 * kMiB, 9), "its table");
 }
 
+// A grain in the last sector that an entry can name: no free sector can lie behind it.
+TEST_F(CowdTest, AGrainBehindWhichNoFreeSectorCanLie) {
+  CowdSpec spec;
+  spec.capacity = kMiB;
+  spec.grains = {{.index = 0, .entry = 0xFFFFFFFF}};
+  make_cowd("/vm/d.vmdk", spec);
+  const std::uint64_t sectors = std::uint64_t{1} << 32U;
+  {
+    ASSERT_OK_AND_ASSIGN(auto file, memory_.open("/vm/d-delta.vmdk", Access::kReadWrite));
+    ASSERT_OK(file->resize(sectors * kSectorSize));
+    ASSERT_OK(write_text(*file, (sectors - 1) * kSectorSize, "last"));
+  }
+  const auto refused = open("/vm/d.vmdk");
+  EXPECT_THAT(refused, IsError(ErrorCode::kUnsupported));
+  EXPECT_THAT(refused, HasMessage("/vm/d-delta.vmdk: not opened for writing: its grains end at "
+                                  "sector 4294967296, which its free sector cannot say"));
+  {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly("/vm/d.vmdk"));
+    EXPECT_EQ(read(*disk, 0, 4), "last");
+  }
+  const std::uint32_t before = free_sector("/vm/d-delta.vmdk");
+  const CheckReport report = check("/vm/d.vmdk", true);
+  EXPECT_EQ(report.exit_code(), 3);
+  EXPECT_EQ(free_sector("/vm/d-delta.vmdk"), before);
+  ASSERT_EQ(report.repairs.size(), 1U);
+  EXPECT_NE(report.repairs[0].find("its free sector was left as it is"), std::string::npos);
+}
+
+// The file may end with the disk, or with its last grain; the free sector may lie at either end.
+TEST_F(CowdTest, AShortLastGrainIsNoLeak) {
+  CowdSpec spec;
+  spec.capacity = kMiB + 3 * kSectorSize;
+  spec.grain_size = 4096;
+  spec.grains = {{.index = kMiB / 4096, .data = filled(3 * kSectorSize, 's')}};
+  const BuiltCowd built = make_cowd("/vm/d.vmdk", spec);
+  const std::string delta = "/vm/d-delta.vmdk";
+  const std::uint64_t short_end = built.file_size - 5 * kSectorSize;
+  memory_.truncate(delta, short_end);
+  for (const std::uint64_t end : {short_end, built.file_size}) {
+    poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(end / kSectorSize));
+    EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
+  }
+  for (const std::uint64_t end : {short_end - kSectorSize, built.file_size + kSectorSize}) {
+    poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(end / kSectorSize));
+    EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 3);
+    EXPECT_EQ(check("/vm/d.vmdk", true).exit_code(), 0);
+    EXPECT_EQ(free_sector(delta) * kSectorSize, memory_.size(delta));
+    EXPECT_EQ(memory_.size(delta), built.file_size) << "the next grain lies behind a whole one";
+    memory_.truncate(delta, short_end);
+  }
+}
+
 // ---- Damage
 
 TEST_F(CowdTest, HeadersThatCannotBeRight) {
@@ -498,7 +550,7 @@ TEST_F(CowdDamageTest, AFreeSectorAmongTheGrainsIsRaisedBeforeAWrite) {
 }
 
 TEST_F(CowdDamageTest, TheMarkAndLeaksAreMended) {
-  poke_entry(kDelta, kCowdUncleanAt, 1);
+  poke_entry(kDelta, kCowdUncleanAt, 0x01010101);
   {
     ASSERT_OK_AND_ASSIGN(auto file, memory_.open(kDelta, Access::kReadWrite));
     ASSERT_OK(file->resize(built_.file_size + 64 * kKiB));

@@ -375,8 +375,8 @@ class CreateFaultTest : public testing::TestWithParam<ImageType> {};
 
 TEST_P(CreateFaultTest, AnyFailureIsReportedAndLeavesNothingBehind) {
   const CreateOptions options = options_for(GetParam(), kMember + kMiB);
-  const std::vector<OpKind> kinds{OpKind::kCreate, OpKind::kWrite, OpKind::kResize, OpKind::kSync,
-                                  OpKind::kSyncDirectory};
+  const std::vector<OpKind> kinds{OpKind::kCreate, OpKind::kWrite,  OpKind::kResize,
+                                  OpKind::kSync,   OpKind::kReveal, OpKind::kSyncDirectory};
   std::uint64_t calls = 0;
   {
     MemoryFileSystem files;
@@ -409,6 +409,9 @@ TEST_P(CreateFaultTest, EveryFileIsSyncedAfterItsLastWriteAndTheFolderAfterAllFi
       folder_synced = false;
     } else if (operation.kind == OpKind::kSync) {
       synced[operation.file] = true;
+    } else if (operation.kind == OpKind::kReveal) {
+      EXPECT_TRUE(synced[operation.file]) << operation.file << " got its name before it was whole";
+      folder_synced = false;
     } else if (operation.kind == OpKind::kSyncDirectory) {
       EXPECT_EQ(operation.file, "vm");
       folder_synced = true;

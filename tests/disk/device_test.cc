@@ -77,6 +77,34 @@ TEST_F(DeviceTest, IsRefusedUnlessAllowed) {
   EXPECT_THAT(open(), HasMessage("--allow-devices"));
 }
 
+// What is there decides: files lie beneath /dev too.
+TEST_F(DeviceTest, AFileInSharedMemoryIsNone) {
+  for (const bool devices : {false, true}) {
+    options_.allow_devices = devices;
+    files_.put("/dev/shm/vm/disk-flat.vmdk", std::string(kSize, 'f'));
+    ASSERT_OK(build_descriptor(
+        files_, "/dev/shm/vm/disk.vmdk",
+        {.create_type = "custom",
+         .extent_lines = {extent_line("RW", kSize, "FLAT", "/dev/shm/vm/disk-flat.vmdk", 0),
+                          extent_line("RW", kSize, "SPARSE", "/dev/shm/vm/s.vmdk")}}));
+    SparseSpec sparse;
+    sparse.capacity = kSize;
+    sparse.descriptor.reset();
+    ASSERT_OK(build_sparse(files_, "/dev/shm/vm/s.vmdk", sparse));
+    EXPECT_OK(Disk::open(files_, "/dev/shm/vm/disk.vmdk", options_));
+    // Outside the folder of its descriptor it is as any other file.
+    describe("custom", {extent_line("RW", kSize, "FLAT", "/dev/shm/vm/disk-flat.vmdk", 0)});
+    EXPECT_THAT(open(), HasMessage("it lies outside the image's folder"));
+    for (const std::string& file : files_.files())
+      ASSERT_OK(files_.remove(file));
+  }
+}
+
+TEST_F(DeviceTest, GrainsOnADeviceAreRefused) {
+  describe("custom", {extent_line("RW", kSize, "SPARSE", "/dev/../dev/sdx")});
+  EXPECT_THAT(open(), HasMessage("grains on a device"));
+}
+
 TEST_F(DeviceTest, OtherPathsStayRefused) {
   files_.put("/etc/secret", std::string(kSize, 's'));
   for (const char* name : {"/etc/secret", "/dev/../etc/secret", "/devices/secret"}) {

@@ -1,5 +1,7 @@
 // Writes beside an image that stays as it is.
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -7,6 +9,7 @@
 
 #include "disk/image_text.h"
 #include "disk_fixture.h"
+#include "support/crash_file_system.h"
 #include "support/faulty_file_system.h"
 #include "support/stream_builder.h"
 
@@ -184,6 +187,69 @@ TEST_F(OverlayTest, BothMovedAwayTogether) {
   EXPECT_OK(open_over("/new/base.vmdk", "/new/o.vmdk"));
   make_sparse("/new/p.vmdk", child_of("/old/elsewhere.vmdk"));
   EXPECT_THAT(open_over("/new/base.vmdk", "/new/p.vmdk"), HasMessage("a snapshot of"));
+}
+
+// Like anything that an image names.
+TEST_F(OverlayTest, AHintOutsideTheFoldersIsNotLookedAt) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  make_sparse("/etc/base.vmdk", {}, "another");
+  make_sparse("/vm/o.vmdk", child_of("/etc/base.vmdk"));
+  make_sparse("/vm/p.vmdk", child_of("/etc/../etc/other.vmdk"));
+  files_.reset();
+  EXPECT_OK(open_over("/vm/base.vmdk", "/vm/o.vmdk")) << "the name decides";
+  EXPECT_THAT(open_over("/vm/base.vmdk", "/vm/p.vmdk"), HasMessage("a snapshot of"));
+  EXPECT_EQ(files_.of_file("/etc/base.vmdk").of(OpKind::kOpen), 0U);
+  options_.allow_dirs = {"/etc"};
+  EXPECT_THAT(open_over("/vm/base.vmdk", "/vm/o.vmdk"), HasMessage("a snapshot of"));
+}
+
+TEST_F(OverlayTest, IsLockedAndDurableBeforeItHasItsName) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  files_.reset();
+  files_.keep_log(true);
+  ASSERT_OK(open_over("/vm/base.vmdk", "/vm/o.vmdk"));
+  std::vector<OpKind> kinds;
+  for (const FileOperation& operation : files_.log())
+    if (operation.file == "/vm/o.vmdk")
+      kinds.push_back(operation.kind);
+  ASSERT_GT(kinds.size(), 4U);
+  EXPECT_EQ(kinds[0], OpKind::kCreate);
+  EXPECT_EQ(kinds[1], OpKind::kLock);
+  const auto named = std::find(kinds.begin(), kinds.end(), OpKind::kReveal);
+  ASSERT_NE(named, kinds.end());
+  EXPECT_EQ(*std::prev(named), OpKind::kSync);
+  EXPECT_EQ(std::find(named, kinds.end(), OpKind::kWrite), kinds.end());
+}
+
+// The daemon is killed, or the power fails, at any moment.
+TEST_F(OverlayTest, IsThereWholeOrNotAtAll) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  CrashFileSystem crash(memory_);
+  OpenOptions options;
+  options.overlay = Overlay{"/vm/o.vmdk", {}};
+  options.commit_interval = {};
+  { ASSERT_OK(Disk::open(crash, "/vm/base.vmdk", options)); }
+  const auto expect_usable = [&](MemoryFileSystem& files) {
+    EXPECT_LE(files.files().size(), 2U);
+    const auto disk = Disk::open(files, "/vm/base.vmdk", options);
+    ASSERT_OK(disk);
+    EXPECT_EQ(read(**disk, 0, 4), "base");
+    ASSERT_OK(write(**disk, 2, "over"));
+    ASSERT_OK((*disk)->close());
+  };
+  std::size_t with = 0;
+  std::size_t without = 0;
+  const auto count = [&](MemoryFileSystem& files) {
+    files.exists("/vm/o.vmdk") ? ++with : ++without;
+    expect_usable(files);
+  };
+  for (std::size_t point = 0; point < crash.points(); ++point)
+    count(*crash.everything_at(point));
+  for (const std::size_t point : crash.boundary_points())
+    crash.for_each_state(point, {.exhaustive_pieces = 6, .of_each_family = 8, .random_subsets = 8},
+                         [&](CrashState& state) { count(*state.file_system); });
+  EXPECT_GT(with, 0U);
+  EXPECT_GT(without, 0U);
 }
 
 TEST_F(OverlayTest, NothingIsLeftOfAnOpenThatFailed) {

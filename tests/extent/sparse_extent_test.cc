@@ -27,6 +27,7 @@ class SparseExtentTest : public SparseFixture {
     const auto commit = extent.begin_commit();
     ASSERT_OK(commit->prepare());
     ASSERT_OK(commit->write_tables());
+    ASSERT_OK(commit->write_names());
     commit->finish(true);
   }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/bytes.h"
+#include "support/tar_builder.h"
 
 namespace vmdk {
 namespace {
@@ -34,7 +35,7 @@ TEST(MagicTest, KnowsSignatures) {
   EXPECT_EQ(recognise_at(0, "conectix"), FileKind::kVhd);
   EXPECT_EQ(recognise_at(64, "\xBE\xDA\x10\x7F"), FileKind::kVdi);
   EXPECT_EQ(recognise_at(0, "\x1F\x8B"), FileKind::kGzip);
-  EXPECT_EQ(recognise_at(257, "ustar"), FileKind::kOva);
+  EXPECT_EQ(recognise(bytes_of(test::tar_entry({.name = "a.ovf"}))), FileKind::kOva);
 }
 
 TEST(MagicTest, WantsTheWholeSignatureInItsPlace) {
@@ -42,7 +43,7 @@ TEST(MagicTest, WantsTheWholeSignatureInItsPlace) {
   EXPECT_EQ(recognise_at(0, "KDMW"), FileKind::kUnknown);
   EXPECT_EQ(recognise_at(0, "\xBE\xBA\xFE\xCA\0\0\0\1"sv), FileKind::kUnknown);
   EXPECT_EQ(recognise_at(63, "\xBE\xDA\x10\x7F"), FileKind::kUnknown);
-  EXPECT_EQ(recognise_at(256, "ustar"), FileKind::kUnknown);
+  EXPECT_EQ(recognise_at(257, "ustar"), FileKind::kUnknown) << "without a header's checksum";
   EXPECT_EQ(recognise(bytes_of("KDM")), FileKind::kUnknown);
   EXPECT_EQ(recognise(bytes_of("KDMV")), FileKind::kHostedSparse);
 }
@@ -52,6 +53,16 @@ TEST(MagicTest, KnowsEmptyFilesAndRawData) {
   const std::array<std::byte, 512> zeros{};
   EXPECT_EQ(recognise(zeros), FileKind::kUnknown);
   EXPECT_EQ(recognise(bytes_of("x")), FileKind::kUnknown);
+}
+
+TEST(MagicTest, KnowsDescriptorsThatSayUstar) {
+  std::string text = "# Disk DescriptorFile\nversion=1\n";
+  text.resize(256, '#');
+  text += "\nustar=1\n";
+  text.resize(1024, '\n');
+  EXPECT_EQ(recognise(bytes_of(text)), FileKind::kDescriptor);
+  text.replace(257, 5, "ustar");
+  EXPECT_EQ(recognise(bytes_of(text)), FileKind::kDescriptor);
 }
 
 TEST(MagicTest, KnowsDescriptors) {

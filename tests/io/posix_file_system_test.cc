@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -198,6 +199,66 @@ TEST_F(PosixFileSystemTest, AFileWithoutANameIsSeenByNobody) {
   EXPECT_TRUE((*file)->lock(LockMode::kWrite));
   EXPECT_EQ(system_.create_unnamed(folder_ / "missing").error().errno_value(), ENOENT);
 }
+
+class HiddenFileTest : public PosixFileSystemTest,
+                       public ::testing::WithParamInterface<HidingPlace> {
+ protected:
+  std::size_t files_in_folder() const {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder_.path()), {}));
+  }
+
+  PosixFileSystem hiding_{BeneathLookup::kAutomatic, GetParam()};
+};
+
+TEST_P(HiddenFileTest, AppearsWholeAndLocked) {
+  const auto path = folder_ / "disk.vmdk";
+  auto file = hiding_.create_hidden(path);
+  ASSERT_TRUE(file) << file.error().message();
+  EXPECT_EQ((*file)->name(), path.native());
+  ASSERT_TRUE((*file)->lock(LockMode::kWrite));
+  ASSERT_TRUE(write_text(**file, 0, "whole"));
+  ASSERT_TRUE((*file)->sync());
+  EXPECT_FALSE(std::filesystem::exists(path));
+  ASSERT_TRUE((*file)->reveal());
+  EXPECT_EQ(text_of(path), "whole");
+  EXPECT_EQ(files_in_folder(), 1U);
+  const auto other = system_.open(path, Access::kReadWrite);
+  ASSERT_TRUE(other);
+  EXPECT_EQ((*other)->lock(LockMode::kWrite).error().code(), ErrorCode::kBusy);
+  EXPECT_EQ((*file)->reveal().error().errno_value(), EINVAL) << "only once";
+  EXPECT_EQ((*file)->permissions(), (*system_.create(folder_ / "plain"))->permissions());
+  file->reset();
+  EXPECT_EQ(text_of(path), "whole");
+}
+
+TEST_P(HiddenFileTest, ReplacesNothing) {
+  const auto path = folder_ / "disk.vmdk";
+  {
+    const auto file = hiding_.create_hidden(path);
+    ASSERT_TRUE(file) << file.error().message();
+    folder_.write("disk.vmdk", "another's");
+    EXPECT_EQ((*file)->reveal().error().errno_value(), EEXIST);
+    EXPECT_EQ((*file)->reveal().error().errno_value(), EEXIST);
+  }
+  EXPECT_EQ(text_of(path), "another's");
+  EXPECT_EQ(files_in_folder(), 1U);
+  std::filesystem::create_symlink("nowhere", folder_ / "dangling");
+  EXPECT_EQ(hiding_.create_hidden(path).error().errno_value(), EEXIST);
+  EXPECT_EQ(hiding_.create_hidden(folder_ / "dangling").error().errno_value(), EEXIST);
+  EXPECT_EQ(hiding_.create_hidden(folder_ / "missing/disk").error().errno_value(), ENOENT);
+}
+
+TEST_P(HiddenFileTest, LeavesNothingWhenItIsGivenUp) {
+  { ASSERT_TRUE(hiding_.create_hidden(folder_ / "disk.vmdk")); }
+  EXPECT_EQ(files_in_folder(), 0U);
+  const auto plain = system_.create(folder_ / "plain");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ((*plain)->reveal().error().errno_value(), EINVAL) << "it has its name";
+}
+
+INSTANTIATE_TEST_SUITE_P(Places, HiddenFileTest,
+                         ::testing::Values(HidingPlace::kAutomatic, HidingPlace::kOtherName));
 
 TEST_F(PosixFileSystemTest, RemoveTakesTheNameAway) {
   const auto path = folder_.write("disk.vmdk", "data");

@@ -25,6 +25,8 @@ std::string_view word_for(LogEntry::Kind kind) {
       return "punch";
     case LogEntry::Kind::kSync:
       return "sync";
+    case LogEntry::Kind::kHidden:
+      return "create hidden";
     case LogEntry::Kind::kCreate:
       return "create";
     case LogEntry::Kind::kRemove:
@@ -170,6 +172,13 @@ class CrashFileSystem::Handle : public ForwardingFile {
     return {};
   }
 
+  Status reveal() override {
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below().reveal());
+    owner_.append(entry_for(LogEntry::Kind::kCreate));
+    return {};
+  }
+
  private:
   LogEntry entry_for(LogEntry::Kind kind) const {
     LogEntry entry;
@@ -217,15 +226,26 @@ Result<std::unique_ptr<File>> CrashFileSystem::open_beneath(const std::filesyste
   return wrap(live_->open_beneath(directory, relative, access), directory / relative);
 }
 
-Result<std::unique_ptr<File>> CrashFileSystem::create(const std::filesystem::path& path) {
-  const std::lock_guard guard(mutex_);
-  ASSIGN_OR_RETURN(auto file, live_->create(path));
+Result<std::unique_ptr<File>> CrashFileSystem::wrap_new(Result<std::unique_ptr<File>> made,
+                                                        LogEntry::Kind kind,
+                                                        const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(auto file, std::move(made));
   LogEntry entry;
-  entry.kind = LogEntry::Kind::kCreate;
+  entry.kind = kind;
   entry.file = normal_path(path);
   entry.file_id = file->id().inode;
   append(std::move(entry));
   return wrap(std::move(file), path);
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::create(const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  return wrap_new(live_->create(path), LogEntry::Kind::kCreate, path);
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::create_hidden(const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  return wrap_new(live_->create_hidden(path), LogEntry::Kind::kHidden, path);
 }
 
 Result<std::unique_ptr<File>> CrashFileSystem::create_unnamed(

@@ -26,7 +26,8 @@ struct LogEntry {
     kResize,
     kPunch,
     kSync,
-    kCreate,
+    kHidden,  // a file without its name was made
+    kCreate,  // a name appeared, of a new file or of a hidden one
     kRemove,
     kSyncDirectory,
     kMarker
@@ -91,6 +92,7 @@ class CrashFileSystem : public FileSystem {
     return live_->open_device(path, access);
   }
 
+  Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
@@ -128,7 +130,9 @@ class CrashFileSystem : public FileSystem {
 
   Result<std::unique_ptr<File>> wrap(Result<std::unique_ptr<File>> opened,
                                      const std::filesystem::path& path);
-  // Requires: mutex_ is held.
+  // Requires of both: mutex_ is held.
+  Result<std::unique_ptr<File>> wrap_new(Result<std::unique_ptr<File>> made, LogEntry::Kind kind,
+                                         const std::filesystem::path& path);
   void append(LogEntry entry);
 
   const std::unique_ptr<MemoryFileSystem> initial_;

@@ -72,9 +72,10 @@ CrashStateBuilder::FileHistory& CrashStateBuilder::history_of(const LogEntry& en
   if (made) {
     file.name = entry.file;
     // A file whose creation is in the log begins empty, whatever had its name before.
-    if (entry.kind != Kind::kCreate && base_->exists(entry.file))
+    const bool was_there = entry.kind != Kind::kCreate && entry.kind != Kind::kHidden;
+    if (was_there && base_->exists(entry.file))
       file.durable = base_->content(entry.file);
-    if (entry.kind != Kind::kCreate)
+    if (was_there)
       names_[entry.file] = entry.file_id;
     file.size = file.durable.size();
   }
@@ -83,9 +84,11 @@ CrashStateBuilder::FileHistory& CrashStateBuilder::history_of(const LogEntry& en
 
 void CrashStateBuilder::replay(std::size_t index) {
   const LogEntry& entry = log_[index];
-  if (!changes_content(entry) && !is_name_change(entry))
+  if (!changes_content(entry) && !is_name_change(entry) && entry.kind != Kind::kHidden)
     return;
   FileHistory& file = history_of(entry);
+  if (entry.kind == Kind::kHidden)
+    return;
   const bool durable = is_durable(index);
   if (changes_content(entry)) {
     const std::uint64_t before = file.size;

@@ -9,8 +9,8 @@
 namespace vmdk::test {
 
 enum class OpKind {
-  kOpen,  // open() and open_beneath()
-  kCreate,
+  kOpen,    // open() and open_beneath()
+  kCreate,  // create(), create_hidden() and create_unnamed()
   kRemove,
   kSyncDirectory,
   kList,
@@ -24,8 +24,9 @@ enum class OpKind {
   kSeek,  // next_data() and next_hole()
   kPrefetch,
   kLock,
+  kReveal,
 };
-inline constexpr std::size_t kOpKinds = 15;
+inline constexpr std::size_t kOpKinds = 16;
 
 std::string_view to_string(OpKind kind) noexcept;
 

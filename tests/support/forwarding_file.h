@@ -53,6 +53,8 @@ class ForwardingFile : public File {
 
   Status lock(LockMode mode) override { return below_->lock(mode); }
 
+  Status reveal() override { return below_->reveal(); }
+
   FileId id() const noexcept override { return below_->id(); }
 
   std::int64_t modified_at_open() const noexcept override { return below_->modified_at_open(); }

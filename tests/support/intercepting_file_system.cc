@@ -14,7 +14,7 @@ namespace vmdk::test {
 std::string_view to_string(OpKind kind) noexcept {
   constexpr std::array<std::string_view, kOpKinds> kNames = {
       "open",   "create", "remove", "sync_directory", "list", "read",     "write", "grow",
-      "resize", "punch",  "sync",   "size",           "seek", "prefetch", "lock"};
+      "resize", "punch",  "sync",   "size",           "seek", "prefetch", "lock",  "reveal"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
@@ -98,6 +98,11 @@ class InterceptingFileSystem::Handle : public ForwardingFile {
     return below().lock(mode);
   }
 
+  Status reveal() override {
+    RETURN_IF_ERROR(ask(OpKind::kReveal, 0, 0));
+    return below().reveal();
+  }
+
  private:
   Status ask(OpKind kind, std::uint64_t offset, std::uint64_t length) const {
     const auto fault =
@@ -155,6 +160,12 @@ Result<std::unique_ptr<File>> InterceptingFileSystem::open_beneath(
 Result<std::unique_ptr<File>> InterceptingFileSystem::create(const std::filesystem::path& path) {
   RETURN_IF_ERROR(ask(OpKind::kCreate, path));
   return wrap(below_.create(path), path);
+}
+
+Result<std::unique_ptr<File>> InterceptingFileSystem::create_hidden(
+    const std::filesystem::path& path) {
+  RETURN_IF_ERROR(ask(OpKind::kCreate, path));
+  return wrap(below_.create_hidden(path), path);
 }
 
 Result<std::unique_ptr<File>> InterceptingFileSystem::create_unnamed(

@@ -21,6 +21,10 @@ bool conflict(LockMode a, LockMode b) {
   return a == LockMode::kWrite || b == LockMode::kWrite;
 }
 
+bool is_device(const std::string& key) {
+  return key.starts_with("/dev/") && !key.starts_with("/dev/shm/");
+}
+
 // What a directory's files begin with.
 std::string prefix_of(const std::string& key) {
   if (key == ".")
@@ -60,6 +64,12 @@ class MemoryFileSystem::Handle : public File {
         writable_(access == Access::kReadWrite),
         modified_(node_->modified),
         permissions_(node_->permissions) {}
+
+  // Of a file that `owner` does not know yet.
+  Handle(MemoryFileSystem& owner, std::shared_ptr<Node> node, std::string name)
+      : Handle(std::move(node), std::move(name), Access::kReadWrite) {
+    hidden_from_ = &owner;
+  }
 
   ~Handle() override {
     const std::unique_lock guard(node_->mutex);
@@ -142,6 +152,14 @@ class MemoryFileSystem::Handle : public File {
     return {};
   }
 
+  Status reveal() override {
+    if (hidden_from_ == nullptr)
+      return File::reveal();
+    RETURN_IF_ERROR(hidden_from_->give_name(name_, node_));
+    hidden_from_ = nullptr;
+    return {};
+  }
+
   FileId id() const noexcept override { return {.device = 1, .inode = node_->inode}; }
 
   std::int64_t modified_at_open() const noexcept override { return modified_; }
@@ -174,6 +192,7 @@ class MemoryFileSystem::Handle : public File {
   const bool writable_;
   const std::int64_t modified_;
   const std::uint32_t permissions_;
+  MemoryFileSystem* hidden_from_ = nullptr;
 };
 
 MemoryFileSystem::MemoryFileSystem() = default;
@@ -232,21 +251,37 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::filesyst
   return open_key(normal_path(directory / relative), shown, access);
 }
 
-Result<std::unique_ptr<File>> MemoryFileSystem::create(const std::filesystem::path& path) {
+Status MemoryFileSystem::give_name(const std::filesystem::path& path, std::shared_ptr<Node> node) {
   const std::string key = normal_path(path);
   if (is_directory(key))
     return Error::from_errno(EEXIST, path.string());
   const std::lock_guard guard(mutex_);
-  auto& node = nodes_[key];
-  if (node)
+  if (!nodes_.try_emplace(key, std::move(node)).second)
     return Error::from_errno(EEXIST, path.string());
-  node = std::make_shared<Node>(next_inode_++);
-  return std::make_unique<Handle>(node, path.string(), Access::kReadWrite);
+  return {};
+}
+
+std::shared_ptr<MemoryFileSystem::Node> MemoryFileSystem::new_node() {
+  const std::lock_guard guard(mutex_);
+  return std::make_shared<Node>(next_inode_++);
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::create(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(auto file, create_hidden(path));
+  RETURN_IF_ERROR(file->reveal());
+  return file;
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::create_hidden(const std::filesystem::path& path) {
+  const std::string key = normal_path(path);
+  if (is_directory(key) || find(key))
+    return Error::from_errno(EEXIST, path.string());
+  return std::make_unique<Handle>(*this, new_node(), path.string());
 }
 
 Result<std::unique_ptr<File>> MemoryFileSystem::open_device(const std::filesystem::path& path,
                                                             Access access) {
-  if (!normal_path(path).starts_with("/dev/"))
+  if (!is_device(normal_path(path)))
     return Error::make(ErrorCode::kUnsupported, path.string() + ": not a block device");
   return open(path, access);
 }
@@ -255,9 +290,7 @@ Result<std::unique_ptr<File>> MemoryFileSystem::create_unnamed(
     const std::filesystem::path& directory) {
   if (!is_directory(normal_path(directory)))
     return Error::from_errno(ENOENT, directory.string());
-  const std::lock_guard guard(mutex_);
-  return std::make_unique<Handle>(std::make_shared<Node>(next_inode_++),
-                                  (directory / "(file without a name)").string(),
+  return std::make_unique<Handle>(new_node(), (directory / "(file without a name)").string(),
                                   Access::kReadWrite);
 }
 
@@ -297,7 +330,7 @@ Result<std::vector<std::string>> MemoryFileSystem::list(const std::filesystem::p
 FileSystem::Kind MemoryFileSystem::kind(const std::filesystem::path& path) const noexcept {
   const std::string key = normal_path(path);
   if (find(key))
-    return Kind::kFile;
+    return is_device(key) ? Kind::kOther : Kind::kFile;
   return is_directory(key) ? Kind::kDirectory : Kind::kNothing;
 }
 

@@ -40,10 +40,11 @@ class MemoryFileSystem : public FileSystem {
   Result<std::unique_ptr<File>> open_beneath(const std::filesystem::path& directory,
                                              const std::filesystem::path& relative,
                                              Access access) override;
-  // A device is a file beneath "/dev".
+  // A device is a file beneath "/dev", but not beneath "/dev/shm".
   Result<std::unique_ptr<File>> open_device(const std::filesystem::path& path,
                                             Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
@@ -91,6 +92,9 @@ class MemoryFileSystem : public FileSystem {
   class Handle;
 
   std::shared_ptr<Node> find(const std::string& key) const;
+  std::shared_ptr<Node> new_node();
+  // EEXIST when something has it.
+  Status give_name(const std::filesystem::path& path, std::shared_ptr<Node> node);
   std::shared_ptr<Node> find_or_make(const std::filesystem::path& path);
   std::shared_ptr<Node> need(const std::filesystem::path& path) const;
   bool is_directory(const std::string& key) const;

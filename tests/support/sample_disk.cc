@@ -73,10 +73,17 @@ void build_single(MemoryFileSystem& file_system, SampleDisk& disk) {
   if (child)
     spec.descriptor = build_parent(file_system, disk);
   disk.can_discard = !child || spec.zeroed_grains;
-  if (disk.kind == SampleKind::kWithoutRedundant)
+  disk.lacks_tables = disk.kind == SampleKind::kMissingTable ||
+                      disk.kind == SampleKind::kMissingTableWithoutRedundant;
+  if (disk.kind == SampleKind::kWithoutRedundant ||
+      disk.kind == SampleKind::kMissingTableWithoutRedundant)
     spec.edit_header = [](SparseHeader& header) { header.flags &= ~sparse_flag::kRedundantTables; };
   Filler fill(disk.content, 'i');
-  fill.data(spec, 0, {1, 2, 5, 511, 520});
+  fill.data(spec, 0, {1, 2, 5, 511});
+  if (disk.lacks_tables)
+    spec.missing_tables = {1};
+  else
+    fill.data(spec, 0, {520});
   if (spec.zeroed_grains)
     fill.zeros(spec, 4);
   disk.extents.push_back({disk.image, 0, must(build_sparse(file_system, disk.image, spec))});
@@ -147,6 +154,10 @@ std::string to_string(SampleKind kind) {
       return "Cowd";
     case SampleKind::kCowdChild:
       return "CowdChild";
+    case SampleKind::kMissingTable:
+      return "MissingTable";
+    case SampleKind::kMissingTableWithoutRedundant:
+      return "MissingTableWithoutRedundant";
   }
   return "";
 }

@@ -22,8 +22,10 @@ enum class SampleKind {
   kSplit,             // two extents in files of their own
   kChild,             // over a parent with grains of another size
   kChildZeroedGrains,
-  kCowd,       // COWD with sectors for grains, and no second table yet
-  kCowdChild,  // a delta without a table, over a parent
+  kCowd,                          // COWD with sectors for grains, and no second table yet
+  kCowdChild,                     // a delta without a table, over a parent
+  kMissingTable,                  // as kSparse, without its second table: opened by force
+  kMissingTableWithoutRedundant,  // the same with one directory
 };
 
 inline constexpr SampleKind kAllSampleKinds[] = {
@@ -31,6 +33,10 @@ inline constexpr SampleKind kAllSampleKinds[] = {
     SampleKind::kZeroedGrains, SampleKind::kSplit,
     SampleKind::kChild,        SampleKind::kChildZeroedGrains,
     SampleKind::kCowd,         SampleKind::kCowdChild};
+
+// What is written only when missing tables may be added; not among the others.
+inline constexpr SampleKind kForcedSampleKinds[] = {SampleKind::kMissingTable,
+                                                    SampleKind::kMissingTableWithoutRedundant};
 
 std::string to_string(SampleKind kind);
 
@@ -53,6 +59,7 @@ struct SampleDisk {
   std::vector<std::string> parents;  // files that nobody may change
   std::uint64_t border = 0;          // of the disk: a second table, or a second extent, begins here
   bool can_discard = true;
+  bool lacks_tables = false;  // opened for writing only with OpenOptions::force_tables
   ReferenceDisk content{0};
 
   std::uint64_t capacity() const noexcept { return content.capacity(); }

@@ -1,0 +1,285 @@
+#include "extent/salvaged_tables.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/checked_math.h"
+
+namespace vmdk {
+namespace {
+
+bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+}  // namespace
+
+SalvagedTables::SalvagedTables(const File& file, GrainLayout layout, DamagedDirectory damaged,
+                               std::uint64_t extent_bytes, std::uint64_t file_size)
+    : file_(file),
+      layout_(std::move(layout)),
+      damaged_(std::move(damaged)),
+      extent_bytes_(extent_bytes),
+      file_size_(file_size),
+      judge_(layout_, extent_bytes, file_size),
+      choices_(layout_.directory.table_count(), Choice::kPrimary) {}
+
+void SalvagedTables::choose(SalvageNotes& notes) {
+  for (std::uint64_t table = 0; table < choices_.size(); ++table)
+    choose_copy(table, notes);
+  if (!layout_.compressed && find_shared())
+    leave_shared(notes);
+  slots_.reset();
+}
+
+std::uint64_t SalvagedTables::entries_of(std::uint64_t table) const noexcept {
+  const std::uint64_t first = table * layout_.entries_per_table;
+  return std::min<std::uint64_t>(layout_.entries_per_table,
+                                 layout_.grain_count - std::min(layout_.grain_count, first));
+}
+
+// What an entry says; bad when it is not legal by itself.
+GrainEntry SalvagedTables::entry_of(std::uint64_t grain, const Copy& copy,
+                                    std::uint64_t index) const noexcept {
+  const std::uint64_t raw = layout_.raw_entry(copy.bytes, index);
+  const GrainEntry entry = layout_.decode(raw, file_size_);
+  // Where compressed grains end is told by their records.
+  if (!layout_.compressed && judge_.fault_of(grain, raw, entry) != nullptr)
+    return GrainEntry::bad(raw);
+  return entry;
+}
+
+SalvagedTables::Copy SalvagedTables::read_bytes(std::uint32_t place) const {
+  Copy copy{.there = true, .bytes = std::vector<std::byte>(layout_.table_bytes())};
+  if (place == 0)
+    return copy;
+  const auto got = file_.read(layout_.directory.offset_of(place), copy.bytes);
+  if (got && *got == copy.bytes.size())
+    return copy;
+  return {.fault = "it cannot be read"};
+}
+
+SalvagedTables::Copy SalvagedTables::read_copy(std::uint64_t table, bool redundant) const {
+  const GrainDirectory& directory = layout_.directory;
+  if (redundant && !has_redundant())
+    return {.fault = "there is none"};
+  if ((redundant ? damaged_.redundant_lost : damaged_.primary_lost)[table])
+    return {.fault = "its place in the directory cannot be right"};
+  const std::uint32_t place = (redundant ? directory.redundant : directory.primary)[table];
+  const bool other_named =
+      has_redundant() && ((redundant ? directory.primary : directory.redundant)[table] != 0 ||
+                          (redundant ? damaged_.primary_lost : damaged_.redundant_lost)[table]);
+  if (place == 0 && other_named)
+    return {.fault = "its directory does not name it"};
+  Copy copy = read_bytes(place);
+  if (copy.there)
+    judge(table, copy);
+  return copy;
+}
+
+void SalvagedTables::judge(std::uint64_t table, Copy& copy) const {
+  const std::uint64_t first = table * layout_.entries_per_table;
+  for (std::uint64_t i = 0; i < entries_of(table); ++i) {
+    const std::uint64_t raw = layout_.raw_entry(copy.bytes, i);
+    const char* const fault = judge_.fault_of(first + i, raw, layout_.decode(raw, file_size_));
+    if (fault == nullptr || entry_of(first + i, copy, i).state() != GrainState::kBad)
+      continue;
+    copy.fault = fmt::format("the entry of grain {}, {}, {}", first + i, raw, fault);
+    return;
+  }
+}
+
+void SalvagedTables::find_empty_sectors(Copy& primary, Copy& redundant) const {
+  if (!primary.there || !redundant.there)
+    return;
+  for (std::size_t at = 0; at < layout_.table_bytes(); at += kSectorSize) {
+    const bool empty = all_zero(std::span(primary.bytes).subspan(at, kSectorSize));
+    const bool other_empty = all_zero(std::span(redundant.bytes).subspan(at, kSectorSize));
+    if (empty == other_empty)
+      continue;
+    Copy& copy = empty ? primary : redundant;
+    if (copy.fault.empty())
+      copy.fault = "it is empty where its other copy has entries";
+  }
+}
+
+GrainEntry SalvagedTables::merged(std::uint64_t grain, const Copy& primary, const Copy& redundant,
+                                  std::uint64_t index) const noexcept {
+  const auto from = [&](const Copy& copy) {
+    return copy.there ? entry_of(grain, copy, index) : GrainEntry::bad(0);
+  };
+  const GrainEntry first = from(primary);
+  const GrainEntry second = from(redundant);
+  if (first == second || second.state() == GrainState::kBad)
+    return first;
+  if (first.state() == GrainState::kBad)
+    return second;
+  // Entries are lost by being emptied, not made by it.
+  if (first.state() == GrainState::kNone)
+    return second;
+  return second.state() == GrainState::kNone ? first : GrainEntry::bad(first.sector());
+}
+
+// False: it cannot be read now.
+bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const {
+  const Choice choice = choices_[table];
+  std::fill(into.begin(), into.end(), GrainEntry::bad(0));
+  if (choice == Choice::kUnreadable)
+    return true;
+  const bool only_redundant = choice == Choice::kRedundant;
+  const Copy primary = read_copy(table, only_redundant);
+  const Copy redundant = choice == Choice::kMerged ? read_copy(table, true) : Copy();
+  if (!primary.there && !redundant.there)
+    return false;
+  const std::uint64_t first = table * layout_.entries_per_table;
+  for (std::uint64_t i = 0; i < entries_of(table); ++i)
+    into[i] = merged(first + i, primary, redundant, i);
+  return true;
+}
+
+Status SalvagedTables::read(std::uint64_t table, std::span<GrainEntry> into) const {
+  if (!fill(table, into))
+    return Error::make(ErrorCode::kIo,
+                       fmt::format("{}: grain table {} cannot be read", file_.name(), table));
+  for (GrainEntry& entry : into)
+    if (is_shared(entry))
+      entry = GrainEntry::bad(entry.sector());
+  return {};
+}
+
+bool SalvagedTables::is_shared(GrainEntry entry) const noexcept {
+  if (entry.state() != GrainState::kData)
+    return false;
+  const std::uint64_t slot = (entry.sector() - origin()) * kSectorSize / layout_.grain_bytes;
+  return std::binary_search(shared_.begin(), shared_.end(), slot);
+}
+
+void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
+  Copy primary = read_copy(table, false);
+  Copy redundant = read_copy(table, true);
+  find_empty_sectors(primary, redundant);
+  if (primary.fault.empty())
+    choices_[table] = Choice::kPrimary;
+  else if (redundant.fault.empty())
+    choices_[table] = Choice::kRedundant;
+  else if (primary.there || redundant.there)
+    choices_[table] = Choice::kMerged;
+  else
+    choices_[table] = Choice::kUnreadable;
+  note_choice(table, primary, redundant, notes);
+}
+
+void SalvagedTables::note_choice(std::uint64_t table, const Copy& primary, const Copy& redundant,
+                                 SalvageNotes& notes) const {
+  const auto note = [&](const std::string& text) {
+    notes.add(fmt::format("{}: grain table {}: {}", file_.name(), table, text));
+  };
+  const std::uint64_t begin = table * layout_.entries_per_table * layout_.grain_bytes;
+  const std::uint64_t end =
+      std::min(extent_bytes_, begin + layout_.entries_per_table * layout_.grain_bytes);
+  switch (choices_[table]) {
+    case Choice::kPrimary:
+      if (redundant.fault.empty() && !same_bytes(primary.bytes, redundant.bytes))
+        note("its two copies differ and each can be right: the primary one is read");
+      return;
+    case Choice::kRedundant:
+      return note("the redundant copy is read, of the primary one " + primary.fault);
+    case Choice::kMerged:
+      if (!has_redundant())
+        return note(primary.fault + ": what it cannot tell reads EIO");
+      return note(
+          fmt::format("of its primary copy {}, of the redundant one {}: what they cannot "
+                      "tell reads EIO",
+                      primary.fault, redundant.fault));
+    case Choice::kUnreadable:
+      return note(
+          fmt::format("of its primary copy {}, of the redundant one {}: bytes {} to {} of "
+                      "the extent read EIO",
+                      primary.fault, redundant.fault, begin, end));
+  }
+}
+
+bool SalvagedTables::find_shared() {
+  const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
+  slots_ = std::make_unique<GrainSlots>(origin(), grain_sectors);
+  shared_.clear();
+  SparseBits known;
+  const auto share = [&](std::uint64_t slot) {
+    if (!known.get(slot))
+      shared_.push_back(slot);
+    known.set(slot);
+  };
+  std::vector<GrainEntry> entries(layout_.entries_per_table);
+  for (std::uint64_t table = 0; table < choices_.size(); ++table) {
+    if (!fill(table, entries))
+      continue;
+    for (const GrainEntry entry : entries)
+      if (entry.state() == GrainState::kData && !slots_->insert(entry.sector()))
+        share((entry.sector() - origin()) / grain_sectors);
+  }
+  for (const std::uint64_t sector : slots_->overlapping()) {
+    share((sector - origin()) / grain_sectors);
+    share((sector - origin()) / grain_sectors + 1);
+  }
+  std::sort(shared_.begin(), shared_.end());
+  return !shared_.empty();
+}
+
+// Whether the redundant copy of a table is sound and names no grain that somebody else has.
+bool SalvagedTables::can_do_without_shared(std::uint64_t table) const {
+  if (choices_[table] != Choice::kPrimary || !has_redundant())
+    return false;
+  Copy primary = read_copy(table, false);
+  Copy redundant = read_copy(table, true);
+  find_empty_sectors(primary, redundant);
+  if (!primary.there || !redundant.fault.empty())
+    return false;
+  const std::uint64_t first = table * layout_.entries_per_table;
+  bool primary_shares = false;
+  for (std::uint64_t i = 0; i < entries_of(table); ++i) {
+    const GrainEntry mine = entry_of(first + i, primary, i);
+    const GrainEntry other = entry_of(first + i, redundant, i);
+    primary_shares = primary_shares || is_shared(mine);
+    if (other.state() != GrainState::kData)
+      continue;
+    if (mine == other ? is_shared(other) : slots_->touched(other.sector()))
+      return false;
+  }
+  return primary_shares;
+}
+
+void SalvagedTables::leave_shared(SalvageNotes& notes) {
+  std::vector<std::uint64_t> left;
+  for (std::uint64_t table = 0; table < choices_.size(); ++table)
+    if (can_do_without_shared(table))
+      left.push_back(table);
+  for (const std::uint64_t table : left) {
+    choices_[table] = Choice::kRedundant;
+    notes.add(
+        fmt::format("{}: grain table {}: the redundant copy is read, the primary one names "
+                    "grains that others name too",
+                    file_.name(), table));
+  }
+  if (left.empty() || find_shared())
+    note_shared(notes);
+}
+
+void SalvagedTables::note_shared(SalvageNotes& notes) const {
+  std::vector<GrainEntry> entries(layout_.entries_per_table);
+  for (std::uint64_t table = 0; table < choices_.size(); ++table) {
+    if (!fill(table, entries))
+      continue;
+    const auto count = std::count_if(entries.begin(), entries.end(),
+                                     [&](GrainEntry entry) { return is_shared(entry); });
+    if (count != 0)
+      notes.add(
+          fmt::format("{}: grain table {}: {} grains read EIO: others are said to lie in "
+                      "the same places",
+                      file_.name(), table, count));
+  }
+}
+
+}  // namespace vmdk

@@ -14,6 +14,10 @@ inline constexpr const char* kNeverWritableHint =
     "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it; "
     "qemu-img convert -O vmdk makes a copy that can be written to";
 
+// Of an image of which a part is missing or damaged.
+inline constexpr const char* kSalvageHint =
+    "--salvage reads what is sound; the rest reads as an error";
+
 // Of what lies on a device.
 inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";
 

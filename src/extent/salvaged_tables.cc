@@ -15,23 +15,35 @@ bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) noex
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
+// The sector of a table that the byte is in.
+std::span<const std::byte> sector_of(std::span<const std::byte> table, std::size_t at) noexcept {
+  return table.subspan(align_down(at, kSectorSize), kSectorSize);
+}
+
 }  // namespace
 
 SalvagedTables::SalvagedTables(const File& file, GrainLayout layout, DamagedDirectory damaged,
-                               std::uint64_t extent_bytes, std::uint64_t file_size)
+                               std::uint64_t extent_bytes, std::uint64_t file_size, bool unclean)
     : file_(file),
       layout_(std::move(layout)),
       damaged_(std::move(damaged)),
       extent_bytes_(extent_bytes),
       file_size_(file_size),
+      unclean_(unclean),
       judge_(layout_, extent_bytes, file_size),
       choices_(layout_.directory.table_count(), Choice::kPrimary) {}
 
 void SalvagedTables::choose(SalvageNotes& notes) {
   for (std::uint64_t table = 0; table < choices_.size(); ++table)
     choose_copy(table, notes);
-  if (!layout_.compressed && find_shared())
-    leave_shared(notes);
+  // Compressed grains tell themselves whose they are.
+  if (!layout_.compressed)
+    find_shared();
+  for (const std::uint64_t table : differing_)
+    settle_differing(table, notes);
+  if (!layout_.compressed && !differing_.empty())
+    find_shared();
+  note_shared(notes);
   slots_.reset();
 }
 
@@ -117,10 +129,11 @@ GrainEntry SalvagedTables::merged(std::uint64_t grain, const Copy& primary, cons
     return first;
   if (first.state() == GrainState::kBad)
     return second;
-  // Entries are lost by being emptied, not made by it.
-  if (first.state() == GrainState::kNone)
-    return second;
-  return second.state() == GrainState::kNone ? first : GrainEntry::bad(first.sector());
+  if (second.state() == GrainState::kNone)
+    return first;
+  const bool emptied = first.state() == GrainState::kNone &&
+                       all_zero(sector_of(primary.bytes, index * layout_.entry_bytes()));
+  return emptied ? second : GrainEntry::bad(0);
 }
 
 // False: it cannot be read now.
@@ -169,40 +182,36 @@ void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
     choices_[table] = Choice::kMerged;
   else
     choices_[table] = Choice::kUnreadable;
-  note_choice(table, primary, redundant, notes);
+  if (!primary.fault.empty())
+    note_choice(table, primary, redundant, notes);
+  else if (redundant.fault.empty() && !same_bytes(primary.bytes, redundant.bytes))
+    differing_.push_back(table);
+}
+
+void SalvagedTables::note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const {
+  notes.add(fmt::format("{}: grain table {}: {}", file_.name(), table, text));
 }
 
 void SalvagedTables::note_choice(std::uint64_t table, const Copy& primary, const Copy& redundant,
                                  SalvageNotes& notes) const {
-  const auto note = [&](const std::string& text) {
-    notes.add(fmt::format("{}: grain table {}: {}", file_.name(), table, text));
-  };
-  const std::uint64_t begin = table * layout_.entries_per_table * layout_.grain_bytes;
-  const std::uint64_t end =
-      std::min(extent_bytes_, begin + layout_.entries_per_table * layout_.grain_bytes);
-  switch (choices_[table]) {
-    case Choice::kPrimary:
-      if (redundant.fault.empty() && !same_bytes(primary.bytes, redundant.bytes))
-        note("its two copies differ and each can be right: the primary one is read");
-      return;
-    case Choice::kRedundant:
-      return note("the redundant copy is read, of the primary one " + primary.fault);
-    case Choice::kMerged:
-      if (!has_redundant())
-        return note(primary.fault + ": what it cannot tell reads EIO");
-      return note(
-          fmt::format("of its primary copy {}, of the redundant one {}: what they cannot "
-                      "tell reads EIO",
-                      primary.fault, redundant.fault));
-    case Choice::kUnreadable:
-      return note(
-          fmt::format("of its primary copy {}, of the redundant one {}: bytes {} to {} of "
-                      "the extent read EIO",
-                      primary.fault, redundant.fault, begin, end));
-  }
+  const std::uint64_t coverage = layout_.entries_per_table * layout_.grain_bytes;
+  const std::uint64_t begin = table * coverage;
+  const std::string faults = has_redundant()
+                                 ? fmt::format("of its primary copy {}, of the redundant one {}",
+                                               primary.fault, redundant.fault)
+                                 : primary.fault;
+  if (choices_[table] == Choice::kRedundant)
+    note(table, "the redundant copy is read, of the primary one " + primary.fault, notes);
+  else if (choices_[table] == Choice::kMerged)
+    note(table, faults + ": what cannot be told reads EIO", notes);
+  else
+    note(table,
+         fmt::format("{}: bytes {} to {} of the extent read EIO", faults, begin,
+                     std::min(extent_bytes_, begin + coverage)),
+         notes);
 }
 
-bool SalvagedTables::find_shared() {
+void SalvagedTables::find_shared() {
   const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
   slots_ = std::make_unique<GrainSlots>(origin(), grain_sectors);
   shared_.clear();
@@ -225,49 +234,47 @@ bool SalvagedTables::find_shared() {
     share((sector - origin()) / grain_sectors + 1);
   }
   std::sort(shared_.begin(), shared_.end());
-  return !shared_.empty();
 }
 
-// Whether the redundant copy of a table is sound and names no grain that somebody else has.
-bool SalvagedTables::can_do_without_shared(std::uint64_t table) const {
-  if (choices_[table] != Choice::kPrimary || !has_redundant())
-    return false;
-  Copy primary = read_copy(table, false);
-  Copy redundant = read_copy(table, true);
-  find_empty_sectors(primary, redundant);
-  if (!primary.there || !redundant.fault.empty())
-    return false;
+// Whether one copy of a table names a grain that another entry has too. `chosen` is the copy that
+// was looked at when that was found out.
+bool SalvagedTables::names_shared(std::uint64_t table, const Copy& copy, const Copy& chosen) const {
   const std::uint64_t first = table * layout_.entries_per_table;
-  bool primary_shares = false;
   for (std::uint64_t i = 0; i < entries_of(table); ++i) {
-    const GrainEntry mine = entry_of(first + i, primary, i);
-    const GrainEntry other = entry_of(first + i, redundant, i);
-    primary_shares = primary_shares || is_shared(mine);
-    if (other.state() != GrainState::kData)
+    const GrainEntry entry = entry_of(first + i, copy, i);
+    if (entry.state() != GrainState::kData)
       continue;
-    if (mine == other ? is_shared(other) : slots_->touched(other.sector()))
-      return false;
+    if (entry == entry_of(first + i, chosen, i) ? is_shared(entry)
+                                                : slots_->touched(entry.sector()))
+      return true;
   }
-  return primary_shares;
+  return false;
 }
 
-void SalvagedTables::leave_shared(SalvageNotes& notes) {
-  std::vector<std::uint64_t> left;
-  for (std::uint64_t table = 0; table < choices_.size(); ++table)
-    if (can_do_without_shared(table))
-      left.push_back(table);
-  for (const std::uint64_t table : left) {
+void SalvagedTables::settle_differing(std::uint64_t table, SalvageNotes& notes) {
+  const Copy primary = read_copy(table, false);
+  const Copy redundant = read_copy(table, true);
+  const bool compare = slots_ != nullptr && primary.there && redundant.there;
+  const bool primary_shares = compare && names_shared(table, primary, primary);
+  const bool redundant_shares = compare && names_shared(table, redundant, primary);
+  if (primary_shares && !redundant_shares) {
     choices_[table] = Choice::kRedundant;
-    notes.add(
-        fmt::format("{}: grain table {}: the redundant copy is read, the primary one names "
-                    "grains that others name too",
-                    file_.name(), table));
+    note(table, "the redundant copy is read, the primary one names grains that others have", notes);
+  } else if (redundant_shares && !primary_shares) {
+    note(table, "the primary copy is read, the redundant one names grains that others have", notes);
+  } else if (unclean_ && !primary_shares) {
+    note(table, "a commit was interrupted: its two copies differ, and the primary one is read",
+         notes);
+  } else {
+    choices_[table] = Choice::kMerged;
+    note(table, "its two copies differ: grains of which they tell different places read EIO",
+         notes);
   }
-  if (left.empty() || find_shared())
-    note_shared(notes);
 }
 
 void SalvagedTables::note_shared(SalvageNotes& notes) const {
+  if (shared_.empty())
+    return;
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   for (std::uint64_t table = 0; table < choices_.size(); ++table) {
     if (!fill(table, entries))

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <vmdk/io.h>
@@ -21,16 +22,18 @@
 namespace vmdk {
 
 // A copy is sound when each of its entries is legal and names a grain of its own, and when none of
-// its sectors is empty where the other copy has entries: that is what a program leaves that copies
-// a failing disk. A table is read by its primary copy, by the redundant one when only that is
-// sound, and entry by entry when neither is: where just one copy has a legal entry that one counts,
-// where both have and differ, none. An entry that is not known reads as an error, never as a hole.
+// its sectors is empty where the other copy has entries: that is what programs that copy failing
+// disks leave. A table is read by its primary copy, or by the redundant one when only that is
+// sound. When neither is, or when both are and differ though the extent was closed cleanly, it is
+// read entry by entry: an entry that only one copy can tell counts, and so does one that the other
+// copy lacks because its sector is empty or because it is the redundant one, which QEMU writes
+// last. Any other difference makes the grain unknown, which reads as an error, never as a hole.
 class SalvagedTables : public TableSource {
  public:
-  // `layout`: with the directory that `damaged` had. Bytes: `extent_bytes` of the disk. `file`
-  // outlives this.
+  // `layout`: with the directory that `damaged` had. Bytes: `extent_bytes` of the disk. `unclean`:
+  // the last session did not end. `file` outlives this.
   SalvagedTables(const File& file, GrainLayout layout, DamagedDirectory damaged,
-                 std::uint64_t extent_bytes, std::uint64_t file_size);
+                 std::uint64_t extent_bytes, std::uint64_t file_size, bool unclean);
 
   // Reads all tables, a few times; call it once, before any other. What is not read by its primary
   // copy alone goes to `notes`. Memory: that of the directories, one bit a grain slot near grains
@@ -68,12 +71,13 @@ class SalvagedTables : public TableSource {
                     std::uint64_t index) const noexcept;
   bool fill(std::uint64_t table, std::span<GrainEntry> into) const;
   void choose_copy(std::uint64_t table, SalvageNotes& notes);
+  void note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const;
   void note_choice(std::uint64_t table, const Copy& primary, const Copy& redundant,
                    SalvageNotes& notes) const;
-  // Finds grains that more than one entry names. Returns whether there are any.
-  bool find_shared();
-  bool can_do_without_shared(std::uint64_t table) const;
-  void leave_shared(SalvageNotes& notes);
+  // Finds the grains that more than one entry names.
+  void find_shared();
+  bool names_shared(std::uint64_t table, const Copy& copy, const Copy& chosen) const;
+  void settle_differing(std::uint64_t table, SalvageNotes& notes);
   void note_shared(SalvageNotes& notes) const;
 
   const File& file_;
@@ -81,10 +85,12 @@ class SalvagedTables : public TableSource {
   const DamagedDirectory damaged_;
   const std::uint64_t extent_bytes_;
   const std::uint64_t file_size_;
+  const bool unclean_;
   const GrainJudge judge_;
   std::vector<Choice> choices_;
-  std::unique_ptr<GrainSlots> slots_;  // while choosing
-  std::vector<std::uint64_t> shared_;  // slots that more than one entry names, ascending
+  std::vector<std::uint64_t> differing_;  // tables of which both copies are legal and differ
+  std::unique_ptr<GrainSlots> slots_;     // while choosing
+  std::vector<std::uint64_t> shared_;     // slots that more than one entry names, ascending
 };
 
 }  // namespace vmdk

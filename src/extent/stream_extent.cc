@@ -64,23 +64,23 @@ std::unique_ptr<RecordIndex> damaged_tables(const File& file, const SparseHeader
     return nullptr;
   GrainLayout layout = stream_layout(header, std::move(damaged->directory), shape.extent_bytes);
   auto tables = std::make_unique<SalvagedTables>(file, layout, *std::move(damaged),
-                                                 shape.extent_bytes, shape.file_size);
+                                                 shape.extent_bytes, shape.file_size, false);
   tables->choose(notes);
   return std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables));
 }
 
-std::string told(const StreamWalk& walk, const StreamShape& shape) {
+std::string told(const StreamWalk& walk, const StreamShape& shape, bool beside_tables) {
   std::string text = fmt::format("its grains were looked for by their markers: {} found, {}",
                                  walk.records.size() - walk.doubtful, walk.end);
   if (walk.doubtful != 0)
     text +=
         fmt::format("; {} that contradict others or the tables on the way read EIO", walk.doubtful);
-  if (walk.known_end == 0)
-    return text + "; what was not found reads EIO";
   const std::uint64_t known = walk.known_end * shape.grain_bytes;
-  return known >= shape.extent_bytes ? text
-                                     : text + fmt::format("; bytes {} to {} of the extent read EIO",
-                                                          known, shape.extent_bytes);
+  if (known >= shape.extent_bytes)
+    return text;
+  if (beside_tables || walk.known_end == 0)
+    return text + "; grains of which nothing is known read EIO";
+  return text + fmt::format("; bytes {} to {} of the extent read EIO", known, shape.extent_bytes);
 }
 
 }  // namespace
@@ -188,7 +188,7 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open_salvaged(
                                   fmt::format("{}: neither a grain directory nor a grain is found",
                                               file.name()))
                     : counts.error();
-    notes.add(fmt::format("{}: {}", file.name(), told(walk, shape)));
+    notes.add(fmt::format("{}: {}", file.name(), told(walk, shape, tables != nullptr)));
     const std::uint64_t grains = ceil_div(size, shape.grain_bytes);
     tables = std::make_unique<WalkedRecords>(std::move(walk), grains, std::move(tables));
   }

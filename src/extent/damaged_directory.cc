@@ -54,6 +54,24 @@ class Places {
     }
   }
 
+  // Programs that put tables elsewhere do so with both copies.
+  void lose_strays() {
+    const auto usual = [](const TablePlace& place) { return place.usual; };
+    if (std::none_of(places_.begin(), places_.end(), usual))
+      return;
+    std::sort(places_.begin(), places_.end(),
+              [](const TablePlace& a, const TablePlace& b) { return a.table < b.table; });
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      const auto has_stray_copy = [&](std::size_t other) {
+        return other < places_.size() && places_[other].table == places_[i].table &&
+               !places_[other].usual;
+      };
+      if (!places_[i].usual && !has_stray_copy(i - 1) && !has_stray_copy(i + 1))
+        lose(places_[i]);
+    }
+    std::erase_if(places_, [&](const TablePlace& place) { return is_lost(place); });
+  }
+
   void separate() {
     std::sort(places_.begin(), places_.end(),
               [](const TablePlace& a, const TablePlace& b) { return a.area.begin < b.area.begin; });
@@ -72,16 +90,51 @@ class Places {
   }
 
  private:
+  std::vector<bool>& lost(const TablePlace& place) noexcept {
+    return place.redundant ? damaged_.redundant_lost : damaged_.primary_lost;
+  }
+
+  bool is_lost(const TablePlace& place) noexcept { return lost(place)[place.table]; }
+
   void lose(const TablePlace& place) {
     GrainDirectory& directory = damaged_.directory;
     (place.redundant ? directory.redundant : directory.primary)[place.table] = 0;
-    (place.redundant ? damaged_.redundant_lost : damaged_.primary_lost)[place.table] = true;
+    lost(place)[place.table] = true;
   }
 
   DamagedDirectory& damaged_;
   const std::uint64_t table_sectors_;
   const std::uint64_t file_sectors_;
   std::vector<TablePlace> places_;
+};
+
+// A hosted directory, its tables behind it.
+struct Copy {
+  Sectors at;
+  std::uint64_t directory_sectors = 0;
+  bool there = false;
+  std::vector<std::uint32_t>* places = nullptr;
+
+  Area area() const noexcept { return {at.count(), at.count() + directory_sectors}; }
+
+  std::uint64_t first_table() const noexcept { return at.count() + directory_sectors; }
+
+  Area area_with_tables() const noexcept {
+    constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
+    return {at.count(), first_table() + places->size() * kTableSectors};
+  }
+
+  // All tables are where they should be.
+  bool convinces() const noexcept {
+    constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
+    std::uint64_t usual = first_table();
+    for (const std::uint32_t place : *places) {
+      if (place != usual)
+        return false;
+      usual += kTableSectors;
+    }
+    return there;
+  }
 };
 
 // False: it is not to be read, and all its tables are lost.
@@ -120,36 +173,41 @@ Result<DamagedDirectory> read_damaged_directory(const File& file, const SparseHe
            !meets_any(area, metadata);
   };
   const bool copies = header.has_redundant_tables();
-  bool primary = can_be(header.gd_offset);
-  bool redundant = copies && can_be(header.rgd_offset);
-  // Nobody can say which of two that overlap is right.
-  if (primary && redundant &&
-      Area{header.gd_offset.count(), header.gd_offset.count() + sectors}.meets(
-          {header.rgd_offset.count(), header.rgd_offset.count() + sectors}))
-    primary = redundant = false;
-  if (!primary && !redundant)
+  Copy primary{header.gd_offset, sectors, can_be(header.gd_offset), &directory.primary};
+  Copy redundant{header.rgd_offset, sectors, copies && can_be(header.rgd_offset),
+                 &directory.redundant};
+  if (!primary.there && !redundant.there)
     return no_directory(file);
   directory.primary_at = FileOffset(header.gd_offset.count() * kSectorSize);
   directory.redundant_at = FileOffset(header.rgd_offset.count() * kSectorSize);
-  primary = primary &&
-            read_entries(file, header.gd_offset, count, directory.primary, damaged.primary_lost);
-  redundant = redundant && read_entries(file, header.rgd_offset, count, directory.redundant,
-                                        damaged.redundant_lost);
-  if (!primary && !redundant)
+  primary.there = primary.there &&
+                  read_entries(file, primary.at, count, directory.primary, damaged.primary_lost);
+  redundant.there = redundant.there && read_entries(file, redundant.at, count, directory.redundant,
+                                                    damaged.redundant_lost);
+  // A directory in the midst of the other and its tables: the place in the header is wrong.
+  const bool primary_convinces = primary.convinces();
+  const bool redundant_convinces = redundant.convinces();
+  if (redundant_convinces && !primary_convinces && primary.there)
+    primary.there = !primary.area().meets(redundant.area_with_tables());
+  if (primary_convinces && !redundant_convinces && redundant.there)
+    redundant.there = !redundant.area().meets(primary.area_with_tables());
+  if ((!primary.there && !redundant.there) ||
+      (primary.there && redundant.there && primary.area().meets(redundant.area())))
     return no_directory(file);
-  for (const auto& [there, at] : {std::pair(primary, header.gd_offset.count()),
-                                  std::pair(redundant, header.rgd_offset.count())})
-    if (there)
-      metadata.push_back({at, at + sectors});
-  directory.primary.resize(count);
-  damaged.primary_lost.resize(count, true);
-  if (copies) {
-    directory.redundant.resize(count);
-    damaged.redundant_lost.resize(count, true);
-  }
+  const auto keep = [&](const Copy& copy, std::vector<bool>& lost) {
+    if (copy.there)
+      return metadata.push_back(copy.area());
+    copy.places->assign(count, 0);
+    lost.assign(count, true);
+  };
+  keep(primary, damaged.primary_lost);
+  if (copies)
+    keep(redundant, damaged.redundant_lost);
   Places places(damaged, kGrainTableSize / kSectorSize, file_size);
-  places.add(false, primary ? header.gd_offset.count() + sectors : 0, metadata);
-  places.add(true, redundant ? header.rgd_offset.count() + sectors : 0, metadata);
+  places.add(false, primary.first_table(), metadata);
+  places.add(true, redundant.first_table(), metadata);
+  if (copies)
+    places.lose_strays();
   places.separate();
   return damaged;
 }

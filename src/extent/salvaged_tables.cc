@@ -37,8 +37,10 @@ void SalvagedTables::choose(SalvageNotes& notes) {
   for (std::uint64_t table = 0; table < choices_.size(); ++table)
     choose_copy(table, notes);
   // Compressed grains tell themselves whose they are.
-  if (!layout_.compressed)
+  if (!layout_.compressed) {
     find_shared();
+    leave_shared(notes);
+  }
   for (const std::uint64_t table : differing_)
     settle_differing(table, notes);
   if (!layout_.compressed && !differing_.empty())
@@ -104,18 +106,29 @@ void SalvagedTables::judge(std::uint64_t table, Copy& copy) const {
   }
 }
 
-void SalvagedTables::find_empty_sectors(Copy& primary, Copy& redundant) const {
+void SalvagedTables::find_empty_sectors(std::uint64_t table, Copy& primary, Copy& redundant) const {
   if (!primary.there || !redundant.there)
     return;
-  for (std::size_t at = 0; at < layout_.table_bytes(); at += kSectorSize) {
-    const bool empty = all_zero(std::span(primary.bytes).subspan(at, kSectorSize));
-    const bool other_empty = all_zero(std::span(redundant.bytes).subspan(at, kSectorSize));
-    if (empty == other_empty)
-      continue;
-    Copy& copy = empty ? primary : redundant;
-    if (copy.fault.empty())
-      copy.fault = "it is empty where its other copy has entries";
+  for (Copy* copy : {&primary, &redundant}) {
+    const Copy& other = copy == &primary ? redundant : primary;
+    for (std::size_t at = 0; at < layout_.table_bytes() && copy->fault.empty(); at += kSectorSize)
+      if (all_zero(sector_of(copy->bytes, at)) && tells(table, other, at))
+        copy->fault = "it is empty where its other copy has entries";
   }
+}
+
+// Whether a sector of a table has entries that can be right.
+bool SalvagedTables::tells(std::uint64_t table, const Copy& copy, std::size_t at) const noexcept {
+  const std::uint64_t first = table * layout_.entries_per_table;
+  const std::uint64_t begin = at / layout_.entry_bytes();
+  const std::uint64_t end =
+      std::min<std::uint64_t>(begin + kSectorSize / layout_.entry_bytes(), entries_of(table));
+  for (std::uint64_t i = begin; i < end; ++i) {
+    const GrainState state = entry_of(first + i, copy, i).state();
+    if (state == GrainState::kData || state == GrainState::kZero)
+      return true;
+  }
+  return false;
 }
 
 GrainEntry SalvagedTables::merged(std::uint64_t grain, const Copy& primary, const Copy& redundant,
@@ -125,15 +138,24 @@ GrainEntry SalvagedTables::merged(std::uint64_t grain, const Copy& primary, cons
   };
   const GrainEntry first = from(primary);
   const GrainEntry second = from(redundant);
+  const bool first_lacks = first.state() == GrainState::kNone;
+  const bool second_lacks = second.state() == GrainState::kNone;
+  if (first_lacks != second_lacks && primary.there && redundant.there)
+    return one_lacks(first_lacks ? primary : redundant, first_lacks ? second : first, first_lacks,
+                     index);
   if (first == second || second.state() == GrainState::kBad)
     return first;
-  if (first.state() == GrainState::kBad)
-    return second;
-  if (second.state() == GrainState::kNone)
-    return first;
-  const bool emptied = first.state() == GrainState::kNone &&
-                       all_zero(sector_of(primary.bytes, index * layout_.entry_bytes()));
-  return emptied ? second : GrainEntry::bad(0);
+  return first.state() == GrainState::kBad ? second : GrainEntry::bad(0);
+}
+
+// One copy has no entry, `other` is what the other one says.
+GrainEntry SalvagedTables::one_lacks(const Copy& lacking, GrainEntry other, bool primary_lacks,
+                                     std::uint64_t index) const noexcept {
+  if (all_zero(sector_of(lacking.bytes, index * layout_.entry_bytes())))
+    return other;
+  if (other.state() == GrainState::kBad)
+    return GrainEntry::none();
+  return primary_lacks ? GrainEntry::bad(0) : other;
 }
 
 // False: it cannot be read now.
@@ -173,7 +195,7 @@ bool SalvagedTables::is_shared(GrainEntry entry) const noexcept {
 void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
   Copy primary = read_copy(table, false);
   Copy redundant = read_copy(table, true);
-  find_empty_sectors(primary, redundant);
+  find_empty_sectors(table, primary, redundant);
   if (primary.fault.empty())
     choices_[table] = Choice::kPrimary;
   else if (redundant.fault.empty())
@@ -236,40 +258,66 @@ void SalvagedTables::find_shared() {
   std::sort(shared_.begin(), shared_.end());
 }
 
-// Whether one copy of a table names a grain that another entry has too. `chosen` is the copy that
-// was looked at when that was found out.
-bool SalvagedTables::names_shared(std::uint64_t table, const Copy& copy, const Copy& chosen) const {
+// Requires: it is the copy that find_shared() looked at.
+bool SalvagedTables::names_shared(std::uint64_t table, const Copy& copy) const {
   const std::uint64_t first = table * layout_.entries_per_table;
+  for (std::uint64_t i = 0; copy.there && i < entries_of(table); ++i)
+    if (is_shared(entry_of(first + i, copy, i)))
+      return true;
+  return false;
+}
+
+// Whether the redundant copy names a grain that another entry has, and its own primary entry not.
+bool SalvagedTables::takes_others(std::uint64_t table, const Copy& redundant,
+                                  const Copy& primary) const {
+  const std::uint64_t first = table * layout_.entries_per_table;
+  const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
   for (std::uint64_t i = 0; i < entries_of(table); ++i) {
-    const GrainEntry entry = entry_of(first + i, copy, i);
-    if (entry.state() != GrainState::kData)
-      continue;
-    if (entry == entry_of(first + i, chosen, i) ? is_shared(entry)
-                                                : slots_->touched(entry.sector()))
+    const GrainEntry mine = entry_of(first + i, primary, i);
+    const GrainEntry other = entry_of(first + i, redundant, i);
+    const bool near = mine.state() == GrainState::kData &&
+                      mine.sector() < other.sector() + grain_sectors &&
+                      other.sector() < mine.sector() + grain_sectors;
+    if (other.state() == GrainState::kData && !near && slots_->touched(other.sector()))
       return true;
   }
   return false;
 }
 
+void SalvagedTables::leave_shared(SalvageNotes& notes) {
+  const auto shares = [&](std::uint64_t table) {
+    return names_shared(table, read_copy(table, choices_[table] == Choice::kRedundant));
+  };
+  const auto sharing = std::stable_partition(differing_.begin(), differing_.end(),
+                                             [&](std::uint64_t table) { return !shares(table); });
+  const std::vector<std::uint64_t> left(sharing, differing_.end());
+  differing_.erase(sharing, differing_.end());
+  if (left.empty())
+    return;
+  for (const std::uint64_t table : left)
+    choices_[table] = Choice::kRedundant;
+  find_shared();
+  for (const std::uint64_t table : left)
+    if (shares(table))
+      differing_.push_back(table);
+    else
+      note(table, "the redundant copy is read, the primary one names grains that others have",
+           notes);
+}
+
 void SalvagedTables::settle_differing(std::uint64_t table, SalvageNotes& notes) {
+  const bool both_share = choices_[table] == Choice::kRedundant;
   const Copy primary = read_copy(table, false);
   const Copy redundant = read_copy(table, true);
-  const bool compare = slots_ != nullptr && primary.there && redundant.there;
-  const bool primary_shares = compare && names_shared(table, primary, primary);
-  const bool redundant_shares = compare && names_shared(table, redundant, primary);
-  if (primary_shares && !redundant_shares) {
-    choices_[table] = Choice::kRedundant;
-    note(table, "the redundant copy is read, the primary one names grains that others have", notes);
-  } else if (redundant_shares && !primary_shares) {
-    note(table, "the primary copy is read, the redundant one names grains that others have", notes);
-  } else if (unclean_ && !primary_shares) {
-    note(table, "a commit was interrupted: its two copies differ, and the primary one is read",
-         notes);
-  } else {
-    choices_[table] = Choice::kMerged;
-    note(table, "its two copies differ: grains of which they tell different places read EIO",
-         notes);
-  }
+  if (!both_share && slots_ != nullptr && primary.there && redundant.there &&
+      takes_others(table, redundant, primary))
+    return note(table, "the primary copy is read, the redundant one names grains that others have",
+                notes);
+  if (!both_share && unclean_)
+    return note(table, "a commit was interrupted: its copies differ, and the primary one is read",
+                notes);
+  choices_[table] = Choice::kMerged;
+  note(table, "its copies differ: grains of which they tell different places read EIO", notes);
 }
 
 void SalvagedTables::note_shared(SalvageNotes& notes) const {

@@ -66,9 +66,12 @@ class SalvagedTables : public TableSource {
   Copy read_copy(std::uint64_t table, bool redundant) const;
   Copy read_bytes(std::uint32_t place) const;
   void judge(std::uint64_t table, Copy& copy) const;
-  void find_empty_sectors(Copy& primary, Copy& redundant) const;
+  void find_empty_sectors(std::uint64_t table, Copy& primary, Copy& redundant) const;
+  bool tells(std::uint64_t table, const Copy& copy, std::size_t at) const noexcept;
   GrainEntry merged(std::uint64_t grain, const Copy& primary, const Copy& redundant,
                     std::uint64_t index) const noexcept;
+  GrainEntry one_lacks(const Copy& lacking, GrainEntry other, bool primary_lacks,
+                       std::uint64_t index) const noexcept;
   bool fill(std::uint64_t table, std::span<GrainEntry> into) const;
   void choose_copy(std::uint64_t table, SalvageNotes& notes);
   void note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const;
@@ -76,7 +79,11 @@ class SalvagedTables : public TableSource {
                    SalvageNotes& notes) const;
   // Finds the grains that more than one entry names.
   void find_shared();
-  bool names_shared(std::uint64_t table, const Copy& copy, const Copy& chosen) const;
+  bool names_shared(std::uint64_t table, const Copy& copy) const;
+  bool takes_others(std::uint64_t table, const Copy& redundant, const Copy& primary) const;
+  // Those of differing_ whose primary copy names what others have are read by the redundant one.
+  // The others stay there.
+  void leave_shared(SalvageNotes& notes);
   void settle_differing(std::uint64_t table, SalvageNotes& notes);
   void note_shared(SalvageNotes& notes) const;
 

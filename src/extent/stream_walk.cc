@@ -174,10 +174,15 @@ class Walker {
         compare_table(bytes);
     }
     std::sort(compared_.begin(), compared_.end());
-    for (std::size_t i = 0; i < walk_.records.size(); ++i)
-      if (!confirmed_[i] && std::binary_search(compared_.begin(), compared_.end(),
-                                               walk_.records[i].grain / kEntriesPerTable))
+    std::sort(impossible_.begin(), impossible_.end());
+    const auto has = [](const std::vector<std::uint32_t>& numbers, std::uint32_t number) {
+      return std::binary_search(numbers.begin(), numbers.end(), number);
+    };
+    for (std::size_t i = 0; i < walk_.records.size(); ++i) {
+      const std::uint32_t grain = walk_.records[i].grain;
+      if (!confirmed_[i] && has(compared_, grain / kEntriesPerTable) && !has(impossible_, grain))
         doubtful_[i] = true;
+    }
   }
 
   // The place in walk_.records, which is in the order of the file.
@@ -214,7 +219,9 @@ class Walker {
       if (entry == 0)
         continue;
       const auto place = record_at(entry);
-      if (place && walk_.records[*place].grain == grain)
+      if (!place)
+        impossible_.push_back(grain);  // then it is the entry that is wrong
+      else if (walk_.records[*place].grain == grain)
         confirmed_[*place] = true;
       else
         missing_.push_back(grain);
@@ -268,6 +275,7 @@ class Walker {
   std::vector<std::uint32_t> tables_;    // their sectors
   std::vector<std::uint32_t> compared_;  // numbers of tables whose grains were compared
   std::vector<std::uint32_t> missing_;   // grains of which a table knows a record that is not there
+  std::vector<std::uint32_t> impossible_;  // grains of which a table says what cannot be
   bool ordered_ = true;
   bool complete_ = false;  // the directory was reached, and nothing follows it
 };

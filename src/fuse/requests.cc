@@ -4,11 +4,14 @@
 #include <linux/falloc.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
@@ -194,20 +197,20 @@ void on_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t off
       const char* name;
       std::uint64_t node;
     };
-    constexpr Entry kEntries[] = {{".", kRootNode}, {"..", kRootNode}, {kFlatName, kFlatNode}};
-    char buffer[512];
+    constexpr std::array kEntries = {Entry{".", kRootNode}, Entry{"..", kRootNode},
+                                     Entry{kFlatName, kFlatNode}};
+    std::array<char, 512> buffer{};
     std::size_t used = 0;
-    for (auto i = static_cast<std::size_t>(std::max<off_t>(offset, 0)); i < std::size(kEntries);
-         ++i) {
+    for (auto i = static_cast<std::size_t>(std::max<off_t>(offset, 0)); i < kEntries.size(); ++i) {
       const struct stat found = front.attributes.of(kEntries[i].node);
-      const std::size_t room = std::min(size, sizeof buffer) - used;
-      const std::size_t needed = fuse_add_direntry(request, buffer + used, room, kEntries[i].name,
-                                                   &found, static_cast<off_t>(i) + 1);
+      const std::size_t room = std::min(size, buffer.size()) - used;
+      const std::size_t needed = fuse_add_direntry(
+          request, buffer.data() + used, room, kEntries[i].name, &found, static_cast<off_t>(i) + 1);
       if (needed > room)
         break;
       used += needed;
     }
-    fuse_reply_buf(request, buffer, used);
+    fuse_reply_buf(request, buffer.data(), used);
     return 0;
   });
 }
@@ -309,28 +312,41 @@ std::uint64_t inside(const Front& front, std::uint64_t offset, std::uint64_t siz
   return offset >= capacity ? 0 : std::min(size, capacity - offset);
 }
 
+// Returns the errno to reply, 0 when all is well.
+int write_inside(Front& front, std::uint64_t at, std::span<const std::byte> bytes,
+                 bool from_cache) {
+  if (bytes.empty())
+    return 0;
+  if (const auto status = front.disk.write(vmdk::DiskOffset(at), bytes); !status) {
+    if (from_cache && front.lost_writes.fetch_add(1) == 0)
+      front.lost_errno.store(status.error().errno_value());
+    return front.errors.report("write", status.error());
+  }
+  front.attributes.touch();
+  if (front.kernel_keeps_time())
+    front.time_is_old.store(true, std::memory_order_relaxed);
+  return 0;
+}
+
+// The kernel wrote back what it had accepted past the end, and the writer has long been told that
+// all went well. Stop it and take the size back.
+void stop_past_end(Front& front, std::uint64_t handle) {
+  front.past_end.store(handle, std::memory_order_release);
+  front.untold_overruns.fetch_add(1);
+  front.notifier.restore_size();
+}
+
 void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, off_t offset,
               fuse_file_info* file) noexcept {
   guarded(request, [&](Front& front) {
     const auto at = static_cast<std::uint64_t>(offset);
-    const std::uint64_t count = inside(front, at, size);
+    const auto count = static_cast<std::size_t>(inside(front, at, size));
     const bool from_cache = file->writepage != 0;
-    if (count > 0) {
-      const auto bytes = std::as_bytes(std::span(data, static_cast<std::size_t>(count)));
-      if (const auto status = front.disk.write(vmdk::DiskOffset(at), bytes); !status) {
-        if (from_cache && front.lost_writes.fetch_add(1) == 0)
-          front.lost_errno.store(status.error().errno_value());
-        return front.errors.report("write", status.error());
-      }
-      front.attributes.touch();
-      if (front.kernel_keeps_time())
-        front.time_is_old.store(true, std::memory_order_relaxed);
-    }
+    const auto bytes = std::as_bytes(std::span(data, count));
+    if (const int wrong = write_inside(front, at, bytes, from_cache); wrong != 0)
+      return wrong;
     if (count < size && from_cache) {
-      // The writer has long been told that all went well. Stop it and take the size back.
-      front.past_end.store(file->fh, std::memory_order_release);
-      front.untold_overruns.fetch_add(1);
-      front.notifier.restore_size();
+      stop_past_end(front, file->fh);
       fuse_reply_write(request, size);
       return 0;
     }
@@ -341,7 +357,7 @@ void on_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size
       if (const auto status = front.disk.flush(); !status)
         return front.errors.report("synchronous write", status.error());
     }
-    fuse_reply_write(request, static_cast<std::size_t>(count));
+    fuse_reply_write(request, count);
     return 0;
   });
 }
@@ -371,32 +387,30 @@ void on_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t 
   });
 }
 
+// Where the next data or hole is, from an offset inside the disk; nothing when no data follows.
+vmdk::Result<std::optional<vmdk::DiskOffset>> seek(Front& front, int whence,
+                                                   vmdk::DiskOffset from) {
+  // The kernel asks without writing its dirty pages first; under them everything may be data.
+  if (front.modes.has_writers())
+    return whence == SEEK_DATA ? from : vmdk::DiskOffset(front.disk.capacity());
+  if (whence == SEEK_DATA)
+    return front.disk.next_data(from);
+  ASSIGN_OR_RETURN(const vmdk::DiskOffset hole, front.disk.next_hole(from));
+  return hole;
+}
+
 void on_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info*) noexcept {
   guarded(request, [&](Front& front) {
-    const std::uint64_t capacity = front.disk.capacity();
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
       return EINVAL;
-    if (offset < 0 || static_cast<std::uint64_t>(offset) >= capacity)
+    if (offset < 0 || static_cast<std::uint64_t>(offset) >= front.disk.capacity())
       return ENXIO;
-    std::uint64_t answer = whence == SEEK_DATA ? static_cast<std::uint64_t>(offset) : capacity;
-    // The kernel asks without writing its dirty pages first; under them everything may be data.
-    if (!front.modes.has_writers()) {
-      const vmdk::DiskOffset from(static_cast<std::uint64_t>(offset));
-      if (whence == SEEK_DATA) {
-        const auto found = front.disk.next_data(from);
-        if (!found)
-          return front.errors.report("lseek", found.error());
-        if (!found->has_value())
-          return ENXIO;
-        answer = (*found)->bytes();
-      } else {
-        const auto found = front.disk.next_hole(from);
-        if (!found)
-          return front.errors.report("lseek", found.error());
-        answer = found->bytes();
-      }
-    }
-    fuse_reply_lseek(request, static_cast<off_t>(answer));
+    const auto found = seek(front, whence, vmdk::DiskOffset(static_cast<std::uint64_t>(offset)));
+    if (!found)
+      return front.errors.report("lseek", found.error());
+    if (!found->has_value())
+      return ENXIO;
+    fuse_reply_lseek(request, static_cast<off_t>((*found)->bytes()));
     return 0;
   });
 }

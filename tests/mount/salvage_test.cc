@@ -36,8 +36,7 @@ TEST_F(SalvageMountTest, ShowsWhatIsThereAndListsWhatIsNot) {
   EXPECT_EQ(refused.status, 32);
   EXPECT_THAT(refused.err, HasSubstr("--salvage reads what is sound"));
   EXPECT_EQ(vmdkfuse("--salvage -w disk.vmdk flat").status, 1);
-  const CommandResult mounted =
-      vmdkfuse("--pid-file=pid --log-file=log --salvage disk.vmdk flat");
+  const CommandResult mounted = vmdkfuse("--pid-file=pid --log-file=log --salvage disk.vmdk flat");
   ASSERT_EQ(mounted.status, 0) << mounted.to_text();
   EXPECT_THAT(mounted.err, HasSubstr("vmdkfuse: salvaged: "));
   EXPECT_THAT(mounted.err, HasSubstr("cut: bytes 5242880 to 8388608 of the disk read EIO"));

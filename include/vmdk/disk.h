@@ -39,6 +39,9 @@ struct OpenOptions {
   // With kReadOnly: show the disk as of an older link of the chain: its number, counted from the
   // base, which is 0 (or "base"), or the name of its file. Empty: the image itself.
   std::string layer;
+  // With kReadOnly or an overlay: open a disk that is damaged or not all there. What is not known
+  // for sure reads as EIO, never as zeros; DiskInfo::salvaged lists what was done.
+  bool salvage = false;
   // With kReadOnly: open although somebody else writes; the view may be torn.
   bool share = false;
   // Write to an image although another one in its folder names it as its parent.
@@ -101,13 +104,19 @@ struct LayerInfo {
 struct DiskInfo {
   std::vector<LayerInfo> layers;  // the image first, the base last
   std::optional<Error> broken;    // of look() only: why the last layer is not the base
+  // Opened to salvage: what is damaged or missing, and what is shown instead; one line each. The
+  // first thousand are kept.
+  std::vector<std::string> salvaged;
+  std::uint64_t salvaged_count = 0;
 };
 
 enum class MapKind {
-  kData,        // bytes of a file
-  kZero,        // zeros that an image states
-  kHole,        // nothing anywhere in the chain: reads as zeros
-  kUnreadable,  // a NOACCESS extent, or a grain entry that cannot be right: reads fail with EIO
+  kData,  // bytes of a file
+  kZero,  // zeros that an image states
+  kHole,  // nothing anywhere in the chain: reads as zeros
+  // Reads fail with EIO: a NOACCESS extent, a grain entry that cannot be right, or, opened to
+  // salvage, what is not there.
+  kUnreadable,
 };
 
 // A stretch of the disk with one answer.

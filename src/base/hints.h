@@ -18,6 +18,10 @@ inline std::string never_writable_hint() {
          "; qemu-img convert -O vmdk makes a copy that can be written to";
 }
 
+// Of an image of which a part is missing or damaged.
+inline constexpr const char* kSalvageHint =
+    "--salvage reads what is sound; the rest reads as an error";
+
 // Of what lies on a device.
 inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";
 

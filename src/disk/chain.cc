@@ -21,12 +21,17 @@ namespace {
 // changed its id.
 Status require_same_parent(const std::vector<std::unique_ptr<Image>>& above, const Image& parent,
                            const OpenOptions& options) {
-  if (above.empty() || options.ignore_cid ||
+  if (above.empty() || options.ignore_cid || options.salvage ||
       above.back()->descriptor().parent_cid() == parent.descriptor().cid())
     return {};
   return Error::make(ErrorCode::kStaleParent,
                      fmt::format("{}: was written to while it was being opened as a parent",
                                  parent.path().native()));
+}
+
+// The others list where a parent was looked for.
+std::string_view first_line(std::string_view text) noexcept {
+  return text.substr(0, text.find('\n'));
 }
 
 // Locks and children stand beside the file itself, not beside a symbolic link to it.
@@ -38,19 +43,24 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
   return options.force_children ? Status{} : require_no_children(file_system, real, descriptor);
 }
 
+// Why the run of an extent at `at` cannot be read.
 Error unreadable(const Image& image, const Image::Part& part, DiskOffset at) {
+  const auto at_byte = [&](const std::string& file, std::string_view why) {
+    return Error::make(ErrorCode::kIo, fmt::format("{}: byte {} of the disk cannot be read: {}",
+                                                   file, at.bytes(), why));
+  };
   if (part.line.access == ExtentAccess::kNoAccess)
-    return Error::make(
-        ErrorCode::kIo,
-        fmt::format("{}: byte {} of the disk cannot be read: line {} of the descriptor says "
-                    "NOACCESS",
-                    image.path().native(), at.bytes(), part.line.line_number));
-  return Error::make(
-             ErrorCode::kIo,
-             fmt::format("{}: byte {} of the disk cannot be read: the entry of grain {} cannot be "
-                         "right",
-                         part.extent->file()->name(), at.bytes(),
-                         part.offset_of(at).bytes() / part.extent->grain_size()))
+    return at_byte(image.path().native(),
+                   fmt::format("line {} of the descriptor says NOACCESS", part.line.line_number));
+  // Only a salvaged disk is opened without one of its extents, or with one that is cut.
+  const OpenFile* const file = part.extent->file();
+  if (file == nullptr)
+    return at_byte(image.path().native(), "the extent there could not be opened");
+  const std::uint64_t grain_size = part.extent->grain_size();
+  if (grain_size == 0)
+    return at_byte(file->name(), "the file is cut before it");
+  return at_byte(file->name(), fmt::format("the entry of grain {} cannot be right",
+                                           part.offset_of(at).bytes() / grain_size))
       .with_hint("vmdkctl check lists the damage");
 }
 
@@ -72,16 +82,46 @@ Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system
     return std::move(status).error();
   if (!status)
     broken = std::move(status).error();
+  else if (chain->lost_parent_)
+    broken = chain->lost_parent_;
   return chain;
 }
 
+// An overlay shows nothing without the image that it is for.
+bool Chain::can_do_without(const Error& error, const OpenContext& context) const noexcept {
+  const std::size_t needed = context.options.overlay ? 2 : 1;
+  return context.options.salvage && images_.size() >= needed &&
+         (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
+          error.code() == ErrorCode::kIo);
+}
+
 Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
+  Status opened = open_all_links(file_system, std::move(top), context);
+  if (!opened) {
+    if (!can_do_without(opened.error(), context))
+      return opened;
+    lost_parent_ = std::move(opened).error();
+  } else if (images_.back()->parent_unknown()) {
+    lost_parent_ =
+        Error::make(ErrorCode::kNotFound,
+                    fmt::format("{}: without its descriptor: whether it has a parent is not known",
+                                images_.back()->path().native()));
+  }
+  if (lost_parent_)
+    context.notes.add(fmt::format("{}: what {} does not have itself reads EIO",
+                                  first_line(lost_parent_->message()),
+                                  images_.back()->path().native()));
+  return {};
+}
+
+Status Chain::open_all_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
   ParentLocator locator(file_system, context.policy, context.options);
   Access access = context.options.access;
   const std::filesystem::path image = top.path;
   std::filesystem::path path = image;
   std::unique_ptr<File> file = std::move(top.file);
-  ASSIGN_OR_RETURN(ImageText text, read_image_text(*file));
+  ASSIGN_OR_RETURN(ImageText text, context.salvages(access) ? read_image_text_or_make_it_up(*file)
+                                                            : read_image_text(*file));
   if (access == Access::kReadWrite && !top.unnamed)
     RETURN_IF_ERROR(guard_writes(file_system, image, text.descriptor, context.options));
   std::vector<FileId> seen;
@@ -107,6 +147,13 @@ Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext
                                       child.path().native(), parent.path.native(),
                                       parent.text.descriptor.capacity().count(),
                                       child.descriptor().capacity().count()));
+    if (parent.stale && context.options.salvage)
+      context.notes.add(
+          fmt::format("{}: changed since {} was made over it: content id {:08x} is wanted, {:08x} "
+                      "is there: what "
+                      "it shows may be wrong",
+                      parent.path.native(), child.path().native(), *child.descriptor().parent_cid(),
+                      parent.text.descriptor.cid()));
     path = std::move(parent.path);
     file = std::move(parent.file);
     text = std::move(parent.text);
@@ -123,6 +170,9 @@ std::string Chain::list_layers() const {
 
 // The place in images_.
 Result<std::size_t> Chain::find_layer(std::string_view layer) const {
+  // Without the base, nothing has its number.
+  if (lost_parent_)
+    return *lost_parent_;
   const std::size_t last = images_.size() - 1;
   std::size_t number = 0;
   const auto [stop, error] = std::from_chars(layer.data(), layer.data() + layer.size(), number);
@@ -181,6 +231,9 @@ void Chain::add_piece(const Piece& piece, std::vector<Piece>& pieces) {
 Status Chain::collect(std::size_t level, DiskOffset at, std::span<std::byte> into,
                       std::vector<Piece>& pieces) const {
   while (!into.empty()) {
+    if (level == images_.size() && lost_parent_)
+      return Error::make(ErrorCode::kIo, fmt::format("byte {} of the disk cannot be read: {}",
+                                                     at.bytes(), lost_parent_->message()));
     if (level == images_.size() || at.bytes() >= images_[level]->capacity()) {
       std::memset(into.data(), 0, into.size());
       return {};
@@ -232,6 +285,11 @@ Result<MapRun> Chain::map(std::size_t level, DiskOffset at, std::uint64_t max_le
   answer.begin = at;
   answer.length = max_length;
   answer.layer = level;
+  if (level == images_.size() && lost_parent_) {
+    answer.kind = MapKind::kUnreadable;
+    answer.layer = level - 1;
+    return answer;
+  }
   if (level == images_.size() || at.bytes() >= images_[level]->capacity())
     return answer;
   Image::Part& part = images_[level]->part_at(at);

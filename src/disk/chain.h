@@ -49,7 +49,11 @@ class Chain {
 
   const std::vector<std::unique_ptr<Image>>& images() const noexcept { return images_; }
 
-  bool has_parent() const noexcept { return images_.size() > 1; }
+  bool has_parent() const noexcept { return images_.size() > 1 || lost_parent_; }
+
+  // Why the last link's parent is not here, in a chain that was opened to salvage: what lies there
+  // reads as an error.
+  const std::optional<Error>& lost_parent() const noexcept { return lost_parent_; }
 
   // Fills `into` with the disk as link `level` (0: the top) and those beneath it show it; zeros
   // behind the end of a shorter parent. Sets *shows_data (may be null) when any byte came from a
@@ -61,6 +65,8 @@ class Chain {
 
  private:
   Status open_links(FileSystem& file_system, TopFile top, const OpenContext& context);
+  Status open_all_links(FileSystem& file_system, TopFile top, const OpenContext& context);
+  bool can_do_without(const Error& error, const OpenContext& context) const noexcept;
 
   struct Piece;
   static void add_piece(const Piece& piece, std::vector<Piece>& pieces);
@@ -73,6 +79,7 @@ class Chain {
   std::vector<std::unique_ptr<Image>> images_;
   // Those above the layer that is shown; they keep their locks, so that the chain stays what it is.
   std::vector<std::unique_ptr<Image>> newer_;
+  std::optional<Error> lost_parent_;
 };
 
 }  // namespace vmdk

@@ -28,6 +28,9 @@ constexpr std::uint64_t kWalkStep = 64 * kGiB;
 
 // Inflated grains of all compressed extents together.
 constexpr std::uint64_t kInflatedBytes = 64 * kMiB;
+// Of what was done to read a damaged disk; all is in DiskInfo.
+constexpr std::size_t kSalvageLinesTold = 20;
+
 // Threads that inflate ahead of a sequential reader.
 constexpr std::size_t kHelperThreads = 2;
 
@@ -45,6 +48,8 @@ Status judge_options(const OpenOptions& options) {
     return refuse("the batch is 1 to 512 grains");
   if (options.access == Access::kReadOnly)
     return options.overlay ? refuse("an overlay is for a disk that is written to") : Status{};
+  if (options.salvage && !options.overlay)
+    return refuse("a damaged disk can only be read");
   if (!options.layer.empty())
     return refuse("an older layer can only be read");
   if (options.share)
@@ -75,6 +80,7 @@ class Disk::Impl {
     ASSIGN_OR_RETURN(chain_, Chain::open(file_system_, std::move(top_file), context()));
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
+    tell_salvaged();
     if (writable())
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
@@ -112,8 +118,21 @@ class Disk::Impl {
     return found;
   }
 
+  void tell_salvaged() const {
+    const auto& lines = notes_.lines();
+    const std::size_t told = std::min(lines.size(), kSalvageLinesTold);
+    for (std::size_t i = 0; i < told; ++i)
+      options_.log(LogLevel::kWarning, "salvaged: " + lines[i]);
+    if (notes_.count() > told)
+      options_.log(LogLevel::kWarning,
+                   fmt::format("salvaged: and {} more (vmdkctl info --salvage lists them)",
+                               notes_.count() - told));
+  }
+
   DiskInfo info() const {
     DiskInfo info;
+    info.salvaged = notes_.lines();
+    info.salvaged_count = notes_.count();
     for (const auto& image : chain_->images())
       info.layers.push_back(image->info());
     return info;
@@ -128,7 +147,7 @@ class Disk::Impl {
       policy_.allow(folder);
   }
 
-  OpenContext context() { return {options_, policy_, files_, cache_, inflated_, helpers_}; }
+  OpenContext context() { return {options_, policy_, files_, cache_, inflated_, helpers_, notes_}; }
 
   bool writable() const noexcept { return options_.access == Access::kReadWrite; }
 
@@ -204,6 +223,7 @@ class Disk::Impl {
   InflatedCache inflated_{kInflatedBytes};
   HelperThreads helpers_{kHelperThreads};
   Poison poison_;
+  SalvageNotes notes_;
   std::unique_ptr<Chain> chain_;
   std::unique_ptr<Committer> committer_;  // null on a disk opened for reading
 };

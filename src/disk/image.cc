@@ -8,7 +8,9 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/checked_math.h"
 #include "base/hints.h"
+#include "base/text.h"
 #include "disk/grain_header.h"
 #include "disk/link_rules.h"
 #include "extent/fixed_extent.h"
@@ -33,10 +35,12 @@ template <class Header>
 Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header,
                                             std::uint64_t size, bool writable,
                                             const OpenContext& context) {
-  const SparseExtent::Options options{.size = size,
-                                      .writable = writable,
-                                      .batch_grains = context.options.batch_grains,
-                                      .add_tables = context.options.force_tables};
+  const SparseExtent::Options options{
+      .size = size,
+      .writable = writable,
+      .batch_grains = context.options.batch_grains,
+      .add_tables = context.options.force_tables,
+      .salvage = context.options.salvage && !writable ? &context.notes : nullptr};
   ASSIGN_OR_RETURN(std::unique_ptr<Extent> extent,
                    SparseExtent::open(file, header, options, context.cache));
   if (extent->facts().unclean)
@@ -44,6 +48,21 @@ Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header
                         fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
                                     writable ? "checked and are sound" : "not checked"));
   return extent;
+}
+
+// Whether a disk can be read without what this error is of. What somebody forbids or holds is not
+// damage, and what is not known is not read.
+bool can_be_lost(const Error& error) noexcept {
+  return error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
+         error.code() == ErrorCode::kIo;
+}
+
+Error with_salvage_hint(Error error) {
+  // Then only writing is what the damage forbids.
+  if (error.hint().find("-r mounts") != std::string::npos)
+    return error;
+  const std::string hint = error.hint().empty() ? kSalvageHint : error.hint() + "; " + kSalvageHint;
+  return std::move(error).with_hint(hint);
 }
 
 }  // namespace
@@ -56,20 +75,46 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
                                            const OpenContext& context) {
   ASSIGN_OR_RETURN(OpenFile * top, context.files.adopt(std::move(file), access));
   // Read under the lock: nobody changes it any more.
-  ASSIGN_OR_RETURN(ImageText text, read_image_text(top->file()));
+  ASSIGN_OR_RETURN(ImageText text, context.salvages(access)
+                                       ? read_image_text_or_make_it_up(top->file())
+                                       : read_image_text(top->file()));
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
     return stream_is_read_only(top->file());
   RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options, context.policy));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
-  for (const ExtentLine& line : image->descriptor().extents())
-    RETURN_IF_ERROR(image->add_part(line, access, context));
+  RETURN_IF_ERROR(image->add_parts(access, context));
   if (access == Access::kReadWrite)
     RETURN_IF_ERROR(image->require_distinct_files());
   return image;
 }
 
-Status Image::add_part(const ExtentLine& line, Access access, const OpenContext& context) {
-  ASSIGN_OR_RETURN(auto extent, open_extent(line, access, context));
+Status Image::add_parts(Access access, const OpenContext& context) {
+  const std::size_t count = descriptor().extents().size();
+  std::size_t lost = 0;
+  for (const ExtentLine& line : descriptor().extents()) {
+    auto extent = open_extent(line, access, context);
+    if (!extent) {
+      Error error = std::move(extent).error();
+      if (!can_be_lost(error))
+        return error;
+      if (!context.salvages(access))
+        return count > 1 || error.code() != ErrorCode::kNotFound
+                   ? with_salvage_hint(std::move(error))
+                   : error;
+      // Of nothing there is nothing to read.
+      if (++lost == count)
+        return error;
+      ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+      context.notes.add(fmt::format("{}: bytes {} to {} of the disk read EIO", error.message(),
+                                    capacity_, capacity_ + size));
+      extent = std::make_unique<FixedExtent>(RunKind::kUnreadable, size);
+    }
+    add_part(line, *std::move(extent));
+  }
+  return {};
+}
+
+void Image::add_part(const ExtentLine& line, std::unique_ptr<Extent> extent) {
   auto part = std::make_unique<Part>();
   part->begin = capacity_;
   part->line = line;
@@ -79,7 +124,6 @@ Status Image::add_part(const ExtentLine& line, Access access, const OpenContext&
   if (file != nullptr && std::find(files_.begin(), files_.end(), file) == files_.end())
     files_.push_back(file);
   parts_.push_back(std::move(part));
-  return {};
 }
 
 Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Access access,
@@ -110,19 +154,23 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
       OpenFile * adopted,
       context.files.adopt(std::move(*file), writable ? Access::kReadWrite : Access::kReadOnly));
   return has_grains(line.type) ? open_sparse(line, *adopted, writable, context)
-                               : open_flat(line, *adopted, writable);
+                               : open_flat(line, *adopted, writable, context);
 }
 
 Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFile& file,
-                                                 bool writable) const {
+                                                 bool writable, const OpenContext& context) const {
   ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
   ASSIGN_OR_RETURN(const std::uint64_t offset, line.offset.to_bytes());
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
-  if (file_size < offset || file_size - offset < size)
+  if (file_size < offset || file_size - offset < size) {
+    const std::uint64_t there = align_down(file_size - std::min(file_size, offset), kSectorSize);
+    if (there != 0 && !writable && context.options.salvage)
+      return open_cut(line, file, there, context);
     return Error::make(
         ErrorCode::kCorrupt,
         fmt::format("{}: cut: the file has {} bytes, line {} of {} needs {}", file.name(),
                     file_size, line.line_number, path_.native(), offset + size));
+  }
   if (descriptor().create_type() == "fullDevice" && file_size != size)
     return Error::make(
         ErrorCode::kCorrupt,
@@ -132,6 +180,16 @@ Result<std::unique_ptr<Extent>> Image::open_flat(const ExtentLine& line, OpenFil
             file.name(), file_size, line.line_number, path_.native(), size));
   return std::unique_ptr<Extent>(
       std::make_unique<FlatExtent>(file, FileOffset(offset), size, writable));
+}
+
+Result<std::unique_ptr<Extent>> Image::open_cut(const ExtentLine& line, OpenFile& file,
+                                                std::uint64_t there,
+                                                const OpenContext& context) const {
+  ASSIGN_OR_RETURN(const std::uint64_t size, line.length.to_bytes());
+  ASSIGN_OR_RETURN(const std::uint64_t offset, line.offset.to_bytes());
+  context.notes.add(fmt::format("{}: cut: bytes {} to {} of the disk read EIO", file.name(),
+                                capacity_ + there, capacity_ + size));
+  return std::unique_ptr<Extent>(FlatExtent::cut(file, FileOffset(offset), size, there));
 }
 
 Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenFile& file,
@@ -195,8 +253,7 @@ Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSpa
         LogLevel::kWarning,
         fmt::format("{}: read as its tables have it: what its journal holds is not shown",
                     file.name()));
-  ASSIGN_OR_RETURN(auto extent, SparseExtent::open(file, header, {.size = size}, context.cache));
-  return std::unique_ptr<Extent>(std::move(extent));
+  return open_grains(file, header, size, writable, context);
 }
 
 Result<std::unique_ptr<Extent>> Image::open_stream(OpenFile& file, const SparseHeader& header,
@@ -204,10 +261,17 @@ Result<std::unique_ptr<Extent>> Image::open_stream(OpenFile& file, const SparseH
                                                    const OpenContext& context) {
   if (writable)
     return stream_is_read_only(file.file());
-  ASSIGN_OR_RETURN(auto extent, StreamExtent::open(file, header, size,
-                                                   {.tables = context.cache,
-                                                    .inflated = context.inflated,
-                                                    .helpers = context.helpers}));
+  const StreamExtent::Shared shared{
+      .tables = context.cache, .inflated = context.inflated, .helpers = context.helpers};
+  const auto tell = [&](std::uint64_t done, std::uint64_t total) {
+    context.options.log(LogLevel::kInfo,
+                        fmt::format("{}: looking for grains: {} of {}", file.name(),
+                                    format_size(done), format_size(total)));
+  };
+  ASSIGN_OR_RETURN(auto extent, context.options.salvage
+                                    ? StreamExtent::open_salvaged(file, header, size, shared,
+                                                                  context.notes, tell)
+                                    : StreamExtent::open(file, header, size, shared));
   return std::unique_ptr<Extent>(std::move(extent));
 }
 

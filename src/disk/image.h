@@ -20,6 +20,7 @@
 #include "disk/path_policy.h"
 #include "disk/poison.h"
 #include "extent/extent.h"
+#include "extent/salvage_notes.h"
 #include "extent/stream_extent.h"
 #include "extent/table_cache.h"
 
@@ -33,6 +34,12 @@ struct OpenContext {
   TableCache& cache;
   InflatedCache& inflated;
   HelperThreads& helpers;
+  SalvageNotes& notes;
+
+  // Whether files opened so may be damaged.
+  bool salvages(Access access) const noexcept {
+    return options.salvage && access == Access::kReadOnly;
+  }
 };
 
 class Image {
@@ -65,6 +72,9 @@ class Image {
 
   std::uint64_t capacity() const noexcept { return capacity_; }
 
+  // Whether it is shown without its descriptor, which would say whether it has a parent.
+  bool parent_unknown() const noexcept { return text_.made_up; }
+
   // Bytes; 0 when no extent has grains.
   std::uint64_t grain_size() const noexcept;
   LayerInfo info() const;
@@ -92,11 +102,14 @@ class Image {
  private:
   Image(std::filesystem::path path, OpenFile& file, ImageText text);
 
-  Status add_part(const ExtentLine& line, Access access, const OpenContext& context);
+  Status add_parts(Access access, const OpenContext& context);
+  void add_part(const ExtentLine& line, std::unique_ptr<Extent> extent);
   Result<std::unique_ptr<Extent>> open_extent(const ExtentLine& line, Access access,
                                               const OpenContext& context);
-  Result<std::unique_ptr<Extent>> open_flat(const ExtentLine& line, OpenFile& file,
-                                            bool writable) const;
+  Result<std::unique_ptr<Extent>> open_flat(const ExtentLine& line, OpenFile& file, bool writable,
+                                            const OpenContext& context) const;
+  Result<std::unique_ptr<Extent>> open_cut(const ExtentLine& line, OpenFile& file,
+                                           std::uint64_t there, const OpenContext& context) const;
   Result<std::unique_ptr<Extent>> open_sparse(const ExtentLine& line, OpenFile& file, bool writable,
                                               const OpenContext& context);
   static Result<std::unique_ptr<Extent>> open_hosted(OpenFile& file, const SparseHeader& header,

@@ -155,6 +155,16 @@ Result<ImageText> read_text_file(const File& file) {
   return ImageText{.descriptor = std::move(descriptor)};
 }
 
+// For a file that is its only extent.
+Result<ImageText> made_up_text(const File& file, Sectors capacity, std::string_view type) {
+  const std::string text = fmt::format(
+      "version=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"custom\"\n"
+      "RW {} {} \"-\"\n",
+      capacity.count(), type);
+  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes_of(text)));
+  return ImageText{.descriptor = std::move(descriptor), .is_extent = true};
+}
+
 // A Workstation 3 disk is one file without any text; ESX keeps the descriptor of its deltas apart.
 Result<ImageText> read_cowd(const File& file) {
   constexpr std::uint32_t kRootFlag = 1;
@@ -165,23 +175,28 @@ Result<ImageText> read_cowd(const File& file) {
   if ((cowd.flags & kRootFlag) == 0)
     return refuse(file, ErrorCode::kUnsupported,
                   "a Workstation 3 disk with a parent: only those without one are known");
-  const std::string text = fmt::format(
-      "version=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"custom\"\n"
-      "RW {} VMFSSPARSE \"-\"\n",
-      cowd.capacity.count());
-  ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes_of(text)));
-  return ImageText{.descriptor = std::move(descriptor), .is_extent = true};
+  return made_up_text(file, cowd.capacity, "VMFSSPARSE");
+}
+
+// The bytes of the text in a hosted extent; none where there is no text.
+Result<std::vector<std::byte>> read_embedded_bytes(const File& file, const SparseHeader& header) {
+  std::vector<std::byte> bytes;
+  if (header.descriptor_offset.count() != 0) {
+    ASSIGN_OR_RETURN(bytes,
+                     read_up_to(file, FileOffset(header.descriptor_offset.count() * kSectorSize),
+                                header.descriptor_size.count() * kSectorSize));
+  }
+  if (!bytes.empty() && bytes.front() == std::byte{0})
+    bytes.clear();
+  return bytes;
 }
 
 Result<ImageText> read_embedded(const File& file) {
   ASSIGN_OR_RETURN(const GrainHeader any, read_grain_header(file));
   const auto& header = std::get<SparseHeader>(any);
   const FileOffset begin(header.descriptor_offset.count() * kSectorSize);
-  std::vector<std::byte> bytes;
-  if (header.descriptor_offset.count() != 0) {
-    ASSIGN_OR_RETURN(bytes, read_up_to(file, begin, header.descriptor_size.count() * kSectorSize));
-  }
-  if (bytes.empty() || bytes.front() == std::byte{0})
+  ASSIGN_OR_RETURN(const auto bytes, read_embedded_bytes(file, header));
+  if (bytes.empty())
     return member_of_disk(file, "one extent of a split disk: it has no descriptor of its own");
   auto parsed = parse(file, bytes);
   if (!parsed && !is_text(as_text(bytes)))
@@ -197,6 +212,23 @@ Result<ImageText> read_embedded(const File& file) {
                   "the embedded descriptor names more than one extent; it can only mean this file");
   return ImageText{
       .descriptor = std::move(descriptor), .begin = begin, .is_extent = true, .header = header};
+}
+
+Error with_hint_for_raw(Error error) {
+  const std::string hint = error.hint() +
+                           "; --salvage does not make a descriptor anew: raw data alone is flat as "
+                           "it is (losetup takes it)";
+  return std::move(error).with_hint(hint);
+}
+
+// Whether the file is an extent with a header and without any text.
+Result<bool> lacks_text(const File& file, const GrainHeader& header) {
+  if (const auto* hosted = std::get_if<SparseHeader>(&header)) {
+    ASSIGN_OR_RETURN(const auto bytes, read_embedded_bytes(file, *hosted));
+    return bytes.empty();
+  }
+  const auto* cowd = std::get_if<CowdHeader>(&header);
+  return cowd == nullptr || !cowd->is_workstation3();
 }
 
 }  // namespace
@@ -215,6 +247,28 @@ Result<ImageText> read_image_text(const File& file) {
     default:
       return not_an_image(file, kind);
   }
+}
+
+Result<ImageText> read_image_text_or_make_it_up(const File& file) {
+  auto text = read_image_text(file);
+  if (text || text.error().code() != ErrorCode::kInvalidArgument)
+    return text;
+  ASSIGN_OR_RETURN(const auto first, read_up_to(file, FileOffset(), kRecognisedBytes));
+  if (recognise(first) == FileKind::kUnknown)
+    return with_hint_for_raw(std::move(text).error());
+  const auto header = read_grain_header(file);
+  if (!header)
+    return text;
+  ASSIGN_OR_RETURN(const bool lacks, lacks_text(file, *header));
+  if (!lacks)
+    return text;
+  const auto* hosted = std::get_if<SparseHeader>(&*header);
+  ASSIGN_OR_RETURN(ImageText made, made_up_text(file, capacity_of(*header),
+                                                hosted != nullptr ? "SPARSE" : "VMFSSPARSE"));
+  made.made_up = true;
+  if (hosted != nullptr)
+    made.header = *hosted;
+  return made;
 }
 
 }  // namespace vmdk

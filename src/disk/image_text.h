@@ -19,10 +19,15 @@ struct ImageText {
   // The file is the extent itself; a hosted one has its descriptor in it.
   bool is_extent = false;
   std::optional<SparseHeader> header = std::nullopt;  // of a hosted one
+  // There is none: it was made from the header. Nobody knows whether the extent has a parent.
+  bool made_up = false;
 };
 
 // Recognises the file and reads its descriptor. What is not an image that can be opened by itself
 // is refused by name, with the file or command that helps as the hint.
 Result<ImageText> read_image_text(const File& file);
+
+// The same, but an extent with a header and without a descriptor is taken for a disk of its own.
+Result<ImageText> read_image_text_or_make_it_up(const File& file);
 
 }  // namespace vmdk

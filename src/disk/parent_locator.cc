@@ -116,10 +116,13 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
   }
   if (!stale)
     return Error::make(ErrorCode::kNotFound, wanted_line(child, descriptor) + looked_at)
-        .with_hint(fmt::format("--parent=FILE names it, --search=DIR looks in another folder{}",
+        .with_hint(fmt::format("--parent=FILE names it, --search=DIR looks in another folder{}, "
+                               "--salvage reads what the image has without it",
                                outside ? ", --allow-dir=DIR allows a folder" : ""));
-  if (options_.ignore_cid && options_.access == Access::kReadOnly)
+  if (options_.salvage || (options_.ignore_cid && options_.access == Access::kReadOnly)) {
+    stale->stale = true;
     return std::move(*stale);
+  }
   return Error::make(ErrorCode::kStaleParent,
                      fmt::format("{}: its parent {} has been changed since the snapshot was made: "
                                  "content id {:08x} is wanted, {:08x} is there",

@@ -20,6 +20,7 @@ struct FoundParent {
   std::filesystem::path path;
   std::unique_ptr<File> file;
   ImageText text;
+  bool stale = false;  // its content id is not the one that is wanted, and that is let pass
 };
 
 // Looks, in this order, at: the next `--parent` file that was not used yet; the hint as it is, its

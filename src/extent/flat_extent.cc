@@ -10,11 +10,15 @@
 namespace vmdk {
 
 Result<Run> FlatExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
-  return Run{RunKind::kData, std::min(max_length, size_ - at.bytes()), offset_ + at.bytes()};
+  if (at.bytes() >= there_)
+    return Run{RunKind::kUnreadable, std::min(max_length, size_ - at.bytes()), FileOffset()};
+  return Run{RunKind::kData, std::min(max_length, there_ - at.bytes()), offset_ + at.bytes()};
 }
 
 Result<Run> FlatExtent::describe(ExtentOffset at, std::uint64_t max_length) {
   ASSIGN_OR_RETURN(Run run, lookup(at, max_length));
+  if (run.kind != RunKind::kData)
+    return run;
   const FileOffset end = run.where + run.length;
   ASSIGN_OR_RETURN(const auto data, file_.file().next_data(run.where));
   if (!data || *data > run.where)

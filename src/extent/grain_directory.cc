@@ -63,8 +63,19 @@ Status require_disjoint(const File& file, std::vector<Area>& areas) {
   return {};
 }
 
-// An entry of an SESparse directory as a place: one more than the number of its table, so that 0 is
-// "none".
+Status require_distinct(const File& file, std::vector<std::uint32_t> places) {
+  std::sort(places.begin(), places.end());
+  for (std::size_t i = 1; i < places.size(); ++i)
+    if (places[i] != 0 && places[i] == places[i - 1])
+      return Error::make(ErrorCode::kCorrupt,
+                         fmt::format("{}: two entries of the directory name table number {}",
+                                     file.name(), places[i] - 1))
+          .with_hint("vmdkctl check lists the damage");
+  return {};
+}
+
+}  // namespace
+
 Result<std::uint32_t> sesparse_place(const File& file, const SeSparseHeader& header,
                                      std::uint64_t index, std::uint64_t entry,
                                      std::uint64_t file_size) {
@@ -89,19 +100,6 @@ Result<std::uint32_t> sesparse_place(const File& file, const SeSparseHeader& hea
     return refuse("is a number that no table has");
   return static_cast<std::uint32_t>(number + 1);
 }
-
-Status require_distinct(const File& file, std::vector<std::uint32_t> places) {
-  std::sort(places.begin(), places.end());
-  for (std::size_t i = 1; i < places.size(); ++i)
-    if (places[i] != 0 && places[i] == places[i - 1])
-      return Error::make(ErrorCode::kCorrupt,
-                         fmt::format("{}: two entries of the directory name table number {}",
-                                     file.name(), places[i] - 1))
-          .with_hint("vmdkctl check lists the damage");
-  return {};
-}
-
-}  // namespace
 
 bool GrainDirectory::has_missing_tables() const noexcept {
   const auto missing = [](const std::vector<std::uint32_t>& tables) {

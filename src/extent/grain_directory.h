@@ -74,6 +74,12 @@ Result<GrainDirectory> read_grain_directory(const File& file, const CowdHeader& 
 Result<GrainDirectory> read_grain_directory(const File& file, const SeSparseHeader& header,
                                             std::uint64_t file_size);
 
+// An entry of an SESparse directory as a place: one more than the number of its table, so that 0 is
+// "none". kCorrupt when it cannot be right in a file of `file_size` bytes.
+Result<std::uint32_t> sesparse_place(const File& file, const SeSparseHeader& header,
+                                     std::uint64_t index, std::uint64_t entry,
+                                     std::uint64_t file_size);
+
 // Writes the primary copies of these hosted tables over the redundant ones. Requires: both exist.
 Status copy_primary_tables(OpenFile& file, const GrainDirectory& directory,
                            const std::vector<std::uint64_t>& tables);

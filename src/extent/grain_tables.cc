@@ -39,13 +39,15 @@ std::uintptr_t slot_of(GrainTable* table) noexcept {
 
 }  // namespace
 
-GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer)
+GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer,
+                         std::unique_ptr<const TableSource> source)
     : file_(file),
       layout_(std::move(layout)),
       table_shift_(static_cast<unsigned>(std::countr_zero(layout_.entries_per_table))),
       entry_mask_(layout_.entries_per_table - 1),
       cache_(cache),
       placer_(std::move(placer)),
+      source_(std::move(source)),
       empty_(&empty_table()),
       slots_(layout_.directory.table_count()) {
   for (auto& slot : slots_)
@@ -70,8 +72,22 @@ std::uint32_t GrainTables::sector_bit(std::uint32_t entry) const noexcept {
   return std::uint32_t{1} << (entry * layout_.entry_bytes() / kSectorSize);
 }
 
+Result<GrainTable::Pointer> GrainTables::table_of_source(std::uint64_t index) const {
+  std::vector<GrainEntry> entries(layout_.entries_per_table);
+  RETURN_IF_ERROR(source_->read(index, entries));
+  const auto is_none = [](GrainEntry entry) { return entry == GrainEntry::none(); };
+  if (std::all_of(entries.begin(), entries.end(), is_none))
+    return nullptr;
+  auto table = GrainTable::make(layout_.entries_per_table);
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    table->entry(i).store(entries[i], std::memory_order_relaxed);
+  return table;
+}
+
 // nullptr: the table holds nothing.
 Result<GrainTable::Pointer> GrainTables::read_table(std::uint64_t index) const {
+  if (source_ != nullptr)
+    return table_of_source(index);
   const std::uint32_t place = place_in(layout_.directory.primary, index);
   if (place == 0)
     return nullptr;

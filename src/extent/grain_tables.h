@@ -19,6 +19,7 @@
 #include "extent/grain_table.h"
 #include "extent/open_file.h"
 #include "extent/table_cache.h"
+#include "extent/table_source.h"
 
 namespace vmdk {
 
@@ -74,8 +75,10 @@ class GrainTables {
   // called under a table's mutex.
   using Placer = std::function<Result<std::uint32_t>(std::uint64_t bytes)>;
 
-  // Without a placer, tables that the file does not have cannot be changed.
-  GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer = {});
+  // Without a placer, tables that the file does not have cannot be changed. With a source the
+  // tables come from there, and are not changed at all.
+  GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer = {},
+              std::unique_ptr<const TableSource> source = nullptr);
   ~GrainTables();
   GrainTables(const GrainTables&) = delete;
   GrainTables& operator=(const GrainTables&) = delete;
@@ -154,6 +157,7 @@ class GrainTables {
   Result<GrainTable*> table(std::uint64_t index);
   Result<GrainTable*> table_for_writing(std::uint64_t index);
   Result<GrainTable::Pointer> read_table(std::uint64_t index) const;
+  Result<GrainTable::Pointer> table_of_source(std::uint64_t index) const;
   GrainTable& loaded(std::uint64_t index) const noexcept;
   void set_entries(std::uint64_t first, std::uint64_t count, bool publish, std::uint64_t sector);
   void list_dirty(GrainTable& table, std::uint64_t index) noexcept;
@@ -175,6 +179,7 @@ class GrainTables {
   const std::uint64_t entry_mask_;
   TableCache& cache_;
   const Placer placer_;
+  const std::unique_ptr<const TableSource> source_;
   GrainTable* const empty_;  // the same for all
   std::vector<Slot> slots_;
   std::atomic<std::uintptr_t> generation_{1};

@@ -12,7 +12,9 @@
 #include "base/bytes.h"
 #include "base/checked_math.h"
 #include "base/hints.h"
+#include "extent/damaged_directory.h"
 #include "extent/grain_runs.h"
+#include "extent/salvaged_tables.h"
 
 namespace vmdk {
 namespace {
@@ -174,15 +176,17 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
                                                          const Options& options,
                                                          TableCache& cache) {
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  Kind kind;
+  kind.facts = {.header_version = header.version,
+                .zeroed_grains = header.has_zeroed_grains(),
+                .unclean = header.unclean};
+  if (options.salvage != nullptr)
+    return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
   RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   if (options.writable && directory.has_missing_tables())
     RETURN_IF_ERROR(prepare_missing(file.file(), header, options, directory));
-  Kind kind;
-  kind.facts = {.header_version = header.version,
-                .zeroed_grains = header.has_zeroed_grains(),
-                .unclean = header.unclean};
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
                    file_size, cache);
 }
@@ -192,6 +196,13 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
                                                          TableCache& cache) {
   constexpr std::uint32_t kWritableFlags = 3;
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  Kind kind;
+  kind.facts = {.header_version = header.version, .unclean = header.unclean};
+  kind.mark_at = kCowdUncleanMarkOffset;
+  kind.mark_bytes = 4;
+  kind.free_sector = header.free_sector;
+  if (options.salvage != nullptr)
+    return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
   const auto not_written = [&](std::string_view why) {
     return Error::make(ErrorCode::kUnsupported,
@@ -206,11 +217,6 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
     return not_written(fmt::format("grains of {} sectors", header.grain_size.count()));
   RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
-  Kind kind;
-  kind.facts = {.header_version = header.version, .unclean = header.unclean};
-  kind.mark_at = kCowdUncleanMarkOffset;
-  kind.mark_bytes = 4;
-  kind.free_sector = header.free_sector;
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
                    file_size, cache);
 }
@@ -220,11 +226,13 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file,
                                                          const Options& options,
                                                          TableCache& cache) {
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  Kind kind;
+  kind.facts = {.header_version = 2, .zeroed_grains = true};
+  if (options.salvage != nullptr)
+    return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
   RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
-  Kind kind;
-  kind.facts = {.header_version = 2, .zeroed_grains = true};
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
                    file_size, cache);
 }
@@ -250,6 +258,21 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
       new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
 }
 
+template <class Header>
+Result<std::unique_ptr<SparseExtent>> SparseExtent::open_salvaged(
+    OpenFile& file, const Header& header, const Kind& kind, const Options& options,
+    std::uint64_t file_size, TableCache& cache) {
+  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  ASSIGN_OR_RETURN(DamagedDirectory damaged,
+                   read_damaged_directory(file.file(), header, file_size));
+  GrainLayout layout = layout_of(header, std::move(damaged.directory), options.size);
+  auto tables = std::make_unique<SalvagedTables>(file.file(), layout, std::move(damaged),
+                                                 options.size, file_size, kind.facts.unclean);
+  tables->choose(*options.salvage);
+  return std::unique_ptr<SparseExtent>(new SparseExtent(
+      file, kind, options, std::move(layout), nullptr, file_size, cache, std::move(tables)));
+}
+
 GrainAllocator::Start SparseExtent::start_of(const Kind& kind, const Options& options,
                                              const GrainLayout& layout, const TableScan* scan,
                                              std::uint64_t file_size) {
@@ -268,17 +291,19 @@ GrainAllocator::Start SparseExtent::start_of(const Kind& kind, const Options& op
 
 SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& options,
                            GrainLayout layout, const TableScan* scan, std::uint64_t file_size,
-                           TableCache& cache)
+                           TableCache& cache, std::unique_ptr<const TableSource> source)
     : file_(file),
       kind_(kind),
       options_(options),
       size_at_open_(file_size),
       allocator_(start_of(kind, options, layout, scan, file_size), cache.epochs()),
-      tables_(file.file(), std::move(layout), cache,
-              [this](std::uint64_t bytes) -> Result<std::uint32_t> {
-                ASSIGN_OR_RETURN(const FileOffset at, allocator_.reserve_table(bytes));
-                return static_cast<std::uint32_t>(at.bytes() / kSectorSize);
-              }),
+      tables_(
+          file.file(), std::move(layout), cache,
+          [this](std::uint64_t bytes) -> Result<std::uint32_t> {
+            ASSIGN_OR_RETURN(const FileOffset at, allocator_.reserve_table(bytes));
+            return static_cast<std::uint32_t>(at.bytes() / kSectorSize);
+          },
+          std::move(source)),
       free_sector_(kind.free_sector.value_or(0)) {
   if (scan == nullptr)
     return;

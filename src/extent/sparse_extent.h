@@ -11,7 +11,9 @@
 #include "extent/extent.h"
 #include "extent/grain_allocator.h"
 #include "extent/grain_tables.h"
+#include "extent/salvage_notes.h"
 #include "extent/table_scan.h"
+#include "extent/table_source.h"
 #include "format/cowd_header.h"
 #include "format/sesparse_header.h"
 #include "format/sparse_header.h"
@@ -26,6 +28,8 @@ class SparseExtent : public Extent {
     std::uint32_t batch_grains = 512;
     // Writable hosted extents: add the tables that are missing.
     bool add_tables = false;
+    // Not for writable ones: read what can be read of damaged tables, and tell it there.
+    SalvageNotes* salvage = nullptr;
   };
 
   // Each judges the header against its file and reads the directory. A writable extent is scanned
@@ -83,7 +87,14 @@ class SparseExtent : public Extent {
   };
 
   SparseExtent(OpenFile& file, const Kind& kind, const Options& options, GrainLayout layout,
-               const TableScan* scan, std::uint64_t file_size, TableCache& cache);
+               const TableScan* scan, std::uint64_t file_size, TableCache& cache,
+               std::unique_ptr<const TableSource> source = nullptr);
+  template <class Header>
+  static Result<std::unique_ptr<SparseExtent>> open_salvaged(OpenFile& file, const Header& header,
+                                                             const Kind& kind,
+                                                             const Options& options,
+                                                             std::uint64_t file_size,
+                                                             TableCache& cache);
   static Result<std::unique_ptr<SparseExtent>> open_kind(OpenFile& file, const Kind& kind,
                                                          const Options& options, GrainLayout layout,
                                                          std::uint64_t file_size,

@@ -9,7 +9,10 @@
 #include <fmt/format.h>
 
 #include "base/checked_math.h"
+#include "extent/damaged_directory.h"
 #include "extent/grain_runs.h"
+#include "extent/salvaged_tables.h"
+#include "extent/stream_walk.h"
 #include "format/stream_marker.h"
 
 namespace vmdk {
@@ -26,6 +29,58 @@ Error unreadable(const File& file, const Error& error) {
   if (error.code() != ErrorCode::kCorrupt)
     return error;
   return Error::make(ErrorCode::kIo, fmt::format("{}: {}", file.name(), error.message()));
+}
+
+// The records as the grain tables have them.
+class TabledRecords : public RecordIndex {
+ public:
+  TabledRecords(const File& file, GrainLayout layout, TableCache& cache,
+                std::unique_ptr<const TableSource> source = nullptr)
+      : tables_(file, std::move(layout), cache, {}, std::move(source)) {}
+
+  Result<GrainRun> scan(std::uint64_t first, std::uint64_t max_count) override {
+    return tables_.scan(first, max_count);
+  }
+
+  Result<GrainEntry> entry(std::uint64_t grain) override { return tables_.entry(grain); }
+
+ private:
+  GrainTables tables_;
+};
+
+Status require_room(const File& file, const SparseHeader& header, const TableCache& cache) {
+  if (cache.has_room_for(header.table_count()))
+    return {};
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
+}
+
+// What the tables of a damaged stream know. nullptr: they cannot be found.
+std::unique_ptr<RecordIndex> damaged_tables(const File& file, const SparseHeader& header,
+                                            const StreamShape& shape, TableCache& cache,
+                                            SalvageNotes& notes) {
+  auto damaged = read_damaged_directory(file, header, shape.file_size);
+  if (!damaged)
+    return nullptr;
+  GrainLayout layout = stream_layout(header, std::move(damaged->directory), shape.extent_bytes);
+  auto tables = std::make_unique<SalvagedTables>(file, layout, *std::move(damaged),
+                                                 shape.extent_bytes, shape.file_size, false);
+  tables->choose(notes);
+  return std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables));
+}
+
+std::string told(const StreamWalk& walk, const StreamShape& shape, bool beside_tables) {
+  std::string text = fmt::format("its grains were looked for by their markers: {} found, {}",
+                                 walk.records.size() - walk.doubtful, walk.end);
+  if (walk.doubtful != 0)
+    text +=
+        fmt::format("; {} that contradict others or the tables on the way read EIO", walk.doubtful);
+  const std::uint64_t known = walk.known_end * shape.grain_bytes;
+  if (known >= shape.extent_bytes)
+    return text;
+  if (beside_tables || walk.known_end == 0)
+    return text + "; grains of which nothing is known read EIO";
+  return text + fmt::format("; bytes {} to {} of the extent read EIO", known, shape.extent_bytes);
 }
 
 }  // namespace
@@ -101,26 +156,59 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open(OpenFile& file, const S
                                                          std::uint64_t size, const Shared& shared) {
   ASSIGN_OR_RETURN(const SparseHeader counts, read_stream_header(file.file(), header));
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
-  if (!shared.tables.has_room_for(counts.table_count()))
-    return Error::make(
-        ErrorCode::kUnsupported,
-        fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
+  RETURN_IF_ERROR(require_room(file.file(), counts, shared.tables));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), counts, file_size));
   const StreamShape shape{
       .grain_bytes = counts.grain_bytes(), .extent_bytes = size, .file_size = file_size};
+  auto records = std::make_unique<TabledRecords>(
+      file.file(), stream_layout(counts, std::move(directory), size), shared.tables);
   return std::unique_ptr<StreamExtent>(
-      new StreamExtent(file, counts, std::move(directory), shape, shared));
+      new StreamExtent(file, counts, std::move(records), shape, shared));
 }
 
-StreamExtent::StreamExtent(OpenFile& file, const SparseHeader& header, GrainDirectory directory,
-                           const StreamShape& shape, const Shared& shared)
+Result<std::unique_ptr<StreamExtent>> StreamExtent::open_salvaged(
+    OpenFile& file, const SparseHeader& header, std::uint64_t size, const Shared& shared,
+    SalvageNotes& notes, const Progress& progress) {
+  RETURN_IF_ERROR(require_room(file.file(), header, shared.tables));
+  ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
+  const StreamShape shape{
+      .grain_bytes = header.grain_bytes(), .extent_bytes = size, .file_size = file_size};
+  const auto counts = read_stream_header(file.file(), header);
+  const SparseHeader& found = counts ? *counts : header;
+  const std::uint64_t notes_before = notes.count();
+  std::unique_ptr<RecordIndex> tables =
+      damaged_tables(file.file(), found, shape, shared.tables, notes);
+  const bool sound = counts && tables != nullptr && notes.count() == notes_before;
+  if (!sound) {
+    if (!counts)
+      notes.add(counts.error().message());
+    StreamWalk walk = walk_stream(file.file(), header, file_size, size, progress);
+    if (walk.records.empty() && tables == nullptr)
+      return counts ? Error::make(ErrorCode::kCorrupt,
+                                  fmt::format("{}: neither a grain directory nor a grain is found",
+                                              file.name()))
+                    : counts.error();
+    notes.add(fmt::format("{}: {}", file.name(), told(walk, shape, tables != nullptr)));
+    const std::uint64_t grains = ceil_div(size, shape.grain_bytes);
+    tables = std::make_unique<WalkedRecords>(std::move(walk), grains, std::move(tables));
+  }
+  return std::unique_ptr<StreamExtent>(
+      new StreamExtent(file, found, std::move(tables), shape, shared));
+}
+
+StreamExtent::StreamExtent(OpenFile& file, const SparseHeader& header,
+                           std::unique_ptr<RecordIndex> records, const StreamShape& shape,
+                           const Shared& shared)
     : file_(file),
       header_(header),
       shape_(shape),
       shared_(shared),
-      tables_(file.file(), stream_layout(header, std::move(directory), shape.extent_bytes),
-              shared.tables),
+      records_(std::move(records)),
       sequences_(std::max<std::uint64_t>(kAheadBytes / shape.grain_bytes, 1)) {}
+
+std::uint64_t StreamExtent::grain_count() const noexcept {
+  return ceil_div(shape_.extent_bytes, shape_.grain_bytes);
+}
 
 StreamExtent::~StreamExtent() {
   shared_.helpers.dismiss(this);
@@ -128,7 +216,7 @@ StreamExtent::~StreamExtent() {
 }
 
 Result<Run> StreamExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
-  return run_at(tables_, shape_.extent_bytes, at, max_length);
+  return run_at(*records_, shape_.grain_bytes, shape_.extent_bytes, at, max_length);
 }
 
 Status StreamExtent::read(FileOffset /*where*/, std::span<std::byte> /*into*/) const {
@@ -204,8 +292,8 @@ Result<InflatedCache::Bytes> StreamExtent::wait_for(std::uint64_t grain,
 // begins, when that follows it in the file.
 Result<std::uint64_t> StreamExtent::end_of_record(const RecordPlace& place) {
   const std::uint64_t begin = place.begin().bytes();
-  if (place.grain + 1 < tables_.grain_count()) {
-    ASSIGN_OR_RETURN(const GrainEntry next, tables_.entry(place.grain + 1));
+  if (place.grain + 1 < grain_count()) {
+    ASSIGN_OR_RETURN(const GrainEntry next, records_->entry(place.grain + 1));
     const std::uint64_t end = next.sector() * kSectorSize;
     if (next.state() == GrainState::kData && end > begin && end <= begin + shape_.longest_record())
       return end;
@@ -217,7 +305,7 @@ Result<std::uint64_t> StreamExtent::end_of_record(const RecordPlace& place) {
 Status StreamExtent::load(Claims& claims) {
   const auto list = claims.list();
   for (Claims::Claim& claim : list) {
-    ASSIGN_OR_RETURN(const GrainEntry entry, tables_.entry(claim.place.grain));
+    ASSIGN_OR_RETURN(const GrainEntry entry, records_->entry(claim.place.grain));
     if (entry.state() != GrainState::kData)
       return Error::make(ErrorCode::kIo, fmt::format("{}: grain {} is not compressed data",
                                                      file_.name(), claim.place.grain));
@@ -248,7 +336,7 @@ Status StreamExtent::load(Claims& claims) {
 }
 
 void StreamExtent::have_ready(const SequenceDetector::Ahead& ahead) {
-  const std::uint64_t end = std::min(ahead.first + ahead.count, tables_.grain_count());
+  const std::uint64_t end = std::min(ahead.first + ahead.count, grain_count());
   const std::uint64_t piece = std::max<std::uint64_t>(kAheadPieceBytes / shape_.grain_bytes, 1);
   for (std::uint64_t first = ahead.first; first < end; first += piece)
     shared_.helpers.submit(
@@ -260,7 +348,7 @@ void StreamExtent::read_ahead(std::uint64_t first, std::uint64_t count) {
   const auto inside = shared_.tables.epochs().enter();
   Claims claims(*this);
   for (std::uint64_t grain = first; grain < first + count; ++grain) {
-    const auto entry = tables_.entry(grain);
+    const auto entry = records_->entry(grain);
     if (!entry)
       break;
     claims.make_room();

@@ -5,11 +5,15 @@
 #include <memory>
 #include <vector>
 
+#include <vmdk/progress.h>
+
 #include "extent/extent.h"
 #include "extent/grain_tables.h"
 #include "extent/helper_threads.h"
 #include "extent/inflated_cache.h"
+#include "extent/record_index.h"
 #include "extent/record_reader.h"
+#include "extent/salvage_notes.h"
 #include "extent/sequence_detector.h"
 #include "format/sparse_header.h"
 
@@ -35,6 +39,12 @@ class StreamExtent : public Extent {
   // `size`: bytes of the disk, at most the header's capacity. `file` outlives the extent.
   static Result<std::unique_ptr<StreamExtent>> open(OpenFile& file, const SparseHeader& header,
                                                     std::uint64_t size, const Shared& shared);
+  // The same for a stream whose footer, directory or tables are damaged: the grains that they do
+  // not know are looked for by their markers, which may take long; `progress` gets bytes of the
+  // file. What was done goes to `notes`. The error of open() when no grain is found.
+  static Result<std::unique_ptr<StreamExtent>> open_salvaged(
+      OpenFile& file, const SparseHeader& header, std::uint64_t size, const Shared& shared,
+      SalvageNotes& notes, const Progress& progress);
   ~StreamExtent() override;
 
   std::uint64_t size() const noexcept override { return shape_.extent_bytes; }
@@ -58,8 +68,10 @@ class StreamExtent : public Extent {
  private:
   class Claims;
 
-  StreamExtent(OpenFile& file, const SparseHeader& header, GrainDirectory directory,
+  StreamExtent(OpenFile& file, const SparseHeader& header, std::unique_ptr<RecordIndex> records,
                const StreamShape& shape, const Shared& shared);
+
+  std::uint64_t grain_count() const noexcept;
 
   InflatedCache::Key key_of(std::uint64_t grain) const noexcept { return {this, grain}; }
 
@@ -75,7 +87,7 @@ class StreamExtent : public Extent {
   const SparseHeader header_;
   const StreamShape shape_;
   const Shared shared_;
-  GrainTables tables_;
+  const std::unique_ptr<RecordIndex> records_;
   SequenceDetector sequences_;
 };
 

@@ -4,12 +4,13 @@
 #include <array>
 #include <cstring>
 #include <span>
-#include <unordered_map>
 
 #include <fmt/format.h>
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "extent/grain_judge.h"
+#include "extent/grain_slots.h"
 
 namespace vmdk {
 namespace {
@@ -21,153 +22,6 @@ constexpr std::size_t kMaxFindings = 1000;
 constexpr std::uint64_t kEndOfEntries = (std::uint64_t{1} << 32U) * kSectorSize;
 constexpr std::size_t kMaxUnusedRanges = 65536;
 
-// One bit a number, in chunks that take memory only where bits are set.
-class SparseBits {
- public:
-  static constexpr std::uint64_t kWordBits = 64;
-
-  bool get(std::uint64_t bit) const noexcept {
-    const Chunk* const chunk = find(bit);
-    return chunk != nullptr && ((word(*chunk, bit) >> (bit % kWordBits)) & 1U) != 0;
-  }
-
-  void set(std::uint64_t bit) { word(make(bit), bit) |= std::uint64_t{1} << (bit % kWordBits); }
-
-  // From `bit`, the first of a word, to the first word that is not zero, at most to `end`.
-  std::uint64_t zeros_from(std::uint64_t bit, std::uint64_t end) const noexcept {
-    const std::uint64_t begin = bit;
-    while (bit < end) {
-      const Chunk* const chunk = find(bit);
-      if (chunk == nullptr)
-        bit += kChunkBits - bit % kChunkBits;
-      else if (word(*chunk, bit) == 0)
-        bit += kWordBits;
-      else
-        break;
-    }
-    return std::min(bit, end) - begin;
-  }
-
- private:
-  static constexpr std::uint64_t kChunkBits = std::uint64_t{1} << 19U;  // 64 KiB
-  using Chunk = std::vector<std::uint64_t>;
-
-  static std::uint64_t word(const Chunk& chunk, std::uint64_t bit) noexcept {
-    return chunk[bit % kChunkBits / kWordBits];
-  }
-
-  static std::uint64_t& word(Chunk& chunk, std::uint64_t bit) noexcept {
-    return chunk[bit % kChunkBits / kWordBits];
-  }
-
-  const Chunk* find(std::uint64_t bit) const noexcept {
-    const std::uint64_t number = bit / kChunkBits;
-    if (last_ == nullptr || last_number_ != number) {
-      const auto found = chunks_.find(number);
-      if (found == chunks_.end())
-        return nullptr;
-      last_ = &found->second;
-      last_number_ = number;
-    }
-    return last_;
-  }
-
-  Chunk& make(std::uint64_t bit) {
-    const std::uint64_t number = bit / kChunkBits;
-    if (last_ == nullptr || last_number_ != number) {
-      Chunk& chunk = chunks_[number];
-      chunk.resize(kChunkBits / kWordBits);
-      last_ = &chunk;
-      last_number_ = number;
-    }
-    return const_cast<Chunk&>(*last_);  // NOLINT: ours
-  }
-
-  std::unordered_map<std::uint64_t, Chunk> chunks_;
-  mutable const Chunk* last_ = nullptr;  // elements of the map stay where they are
-  mutable std::uint64_t last_number_ = 0;
-};
-
-// Which slots (of one grain each) of the file hold the start of a grain. Two grains overlap exactly
-// when they start in one slot, or in neighbouring slots with the first further into its slot than
-// the second. Slots are counted from `origin` (sectors), before which no grain lies.
-class GrainSlots {
- public:
-  GrainSlots(std::uint64_t origin, std::uint64_t grain_sectors)
-      : origin_(origin), grain_sectors_(grain_sectors) {}
-
-  // False: another grain starts in that slot already.
-  bool insert(std::uint64_t sector) {
-    const std::uint64_t slot = (sector - origin_) / grain_sectors_;
-    if (bits_.get(slot))
-      return false;
-    bits_.set(slot);
-    if ((sector - origin_) % grain_sectors_ != 0)
-      unaligned_.push_back(static_cast<std::uint32_t>(sector - origin_));
-    return true;
-  }
-
-  // The unaligned grains that reach into the grain behind them, by their sectors.
-  std::vector<std::uint64_t> overlapping() {
-    std::sort(unaligned_.begin(), unaligned_.end());
-    std::vector<std::uint64_t> found;
-    for (std::size_t i = 0; i < unaligned_.size(); ++i) {
-      const std::uint64_t next_slot = unaligned_[i] / grain_sectors_ + 1;
-      if (!bits_.get(next_slot))
-        continue;
-      const bool next_unaligned =
-          i + 1 < unaligned_.size() && unaligned_[i + 1] / grain_sectors_ == next_slot;
-      const std::uint64_t next_start =
-          next_unaligned ? unaligned_[i + 1] : next_slot * grain_sectors_;
-      if (unaligned_[i] + grain_sectors_ > next_start)
-        found.push_back(origin_ + unaligned_[i]);
-    }
-    return found;
-  }
-
-  // Whether any grain touches [sector, sector + a grain). Requires: overlapping() was called.
-  bool touched(std::uint64_t sector) const {
-    const std::uint64_t slot = (sector - origin_) / grain_sectors_;
-    if (bits_.get(slot))
-      return true;
-    return slot != 0 && bits_.get(slot - 1) && reaches_behind(slot - 1);
-  }
-
-  // From here on a slot counts as in use when any part of a grain, or of what occupy() names, lies
-  // in it. Requires: overlapping() was called.
-  void occupy_tails() {
-    for (const std::uint32_t sector : unaligned_)
-      bits_.set(sector / grain_sectors_ + 1);
-  }
-
-  void occupy(std::uint64_t begin, std::uint64_t end) {
-    begin -= std::min(begin, origin_);
-    end -= std::min(end, origin_);
-    for (std::uint64_t slot = begin / grain_sectors_; slot * grain_sectors_ < end; ++slot)
-      bits_.set(slot);
-  }
-
-  // Slots from `slot` on that are not in use, at most to `end`; 0: that one is. Not always all.
-  std::uint64_t unused_from(std::uint64_t slot, std::uint64_t end) const noexcept {
-    if (slot % SparseBits::kWordBits == 0)
-      if (const std::uint64_t many = bits_.zeros_from(slot, end); many != 0)
-        return many;
-    return bits_.get(slot) ? 0 : 1;
-  }
-
- private:
-  bool reaches_behind(std::uint64_t slot) const {
-    const auto first = static_cast<std::uint32_t>(slot * grain_sectors_);
-    const auto found = std::lower_bound(unaligned_.begin(), unaligned_.end(), first);
-    return found != unaligned_.end() && *found < (slot + 1) * grain_sectors_;
-  }
-
-  std::uint64_t origin_;
-  std::uint64_t grain_sectors_;
-  SparseBits bits_;
-  std::vector<std::uint32_t> unaligned_;  // counted from origin_, as all kinds with such have
-};
-
 class Scanner {
  public:
   Scanner(const File& file, const GrainLayout& layout, std::uint64_t extent_bytes,
@@ -175,18 +29,19 @@ class Scanner {
       : file_(file),
         layout_(layout),
         directory_(layout.directory),
-        extent_bytes_(extent_bytes),
         file_size_(file_size),
         grain_bytes_(layout.grain_bytes),
         grain_sectors_(grain_bytes_ / kSectorSize),
         table_bytes_(layout.table_bytes()),
         data_begin_(layout.data_begin),
+        judge_(layout, extent_bytes, file_size),
         slots_(has_sectors() ? 0 : data_begin_ / kSectorSize, grain_sectors_) {
     scan_.highest_end = data_begin_;
+    for (const auto& [begin, end] : judge_.tables_in_data_area())
+      scan_.highest_end = std::max(scan_.highest_end, end * kSectorSize);
   }
 
   Result<TableScan> run(const Progress& progress) {
-    reserve_tables_in_data_area();
     const std::uint64_t tables = directory_.table_count();
     for (std::uint64_t first = 0; first < tables;) {
       const std::uint64_t count = contiguous_tables(first, tables);
@@ -211,32 +66,6 @@ class Scanner {
   bool is_missing(std::uint64_t table) const noexcept {
     return directory_.primary[table] == 0 &&
            (!directory_.has_redundant() || directory_.redundant[table] == 0);
-  }
-
-  // Tables that lie outside the metadata area (some programs add them at the end of the file) keep
-  // grains off their sectors.
-  void reserve_tables_in_data_area() {
-    const auto reserve = [&](const std::vector<std::uint32_t>& tables) {
-      for (const std::uint32_t table : tables) {
-        if (table == 0)
-          continue;
-        const std::uint64_t begin = directory_.offset_of(table).bytes();
-        const std::uint64_t end = begin + table_bytes_;
-        if (end <= data_begin_)
-          continue;
-        tables_in_data_area_.push_back({begin / kSectorSize, end / kSectorSize});
-        scan_.highest_end = std::max(scan_.highest_end, end);
-      }
-    };
-    reserve(directory_.primary);
-    reserve(directory_.redundant);
-    std::sort(tables_in_data_area_.begin(), tables_in_data_area_.end());
-  }
-
-  bool overlaps_table(std::uint64_t begin, std::uint64_t end) const {
-    const auto behind = std::lower_bound(tables_in_data_area_.begin(), tables_in_data_area_.end(),
-                                         std::pair<std::uint64_t, std::uint64_t>{end, 0});
-    return behind != tables_in_data_area_.begin() && std::prev(behind)->second > begin;
   }
 
   // Tables that can be read at once, or are all missing.
@@ -319,30 +148,6 @@ class Scanner {
     scan_.highest_end = std::max(scan_.highest_end, entry.sector() * kSectorSize + grain_bytes_);
   }
 
-  // nullptr: legal by itself. `entry`: what `raw` means.
-  const char* fault_of(std::uint64_t grain, std::uint64_t raw, GrainEntry entry) const {
-    if (entry.state() == GrainState::kBad)
-      return fault_of_bad(raw);
-    if (entry.state() != GrainState::kData)
-      return nullptr;
-    const std::uint64_t begin = entry.sector() * kSectorSize;
-    const std::uint64_t needed = std::min(grain_bytes_, extent_bytes_ - grain * grain_bytes_);
-    if (begin + needed > file_size_)
-      return "is cut off by the end of the file";
-    if (overlaps_table(entry.sector(), entry.sector() + grain_sectors_))
-      return "points into a grain table";
-    return nullptr;
-  }
-
-  const char* fault_of_bad(std::uint64_t raw) const {
-    if (!has_sectors())
-      return "is of no known kind, or points behind the end of the file or of its grains";
-    if (raw == 1)
-      return "is 1, but the header does not allow zeroed grains";
-    return raw * kSectorSize < data_begin_ ? "points into the metadata"
-                                           : "points behind the end of the file";
-  }
-
   std::string text_of(std::uint64_t raw) const {
     return has_sectors() ? fmt::format("{}", raw) : fmt::format("{:#018x}", raw);
   }
@@ -360,7 +165,7 @@ class Scanner {
       ++scan_.zero_grains;
       return;
     }
-    const char* fault = fault_of(grain, raw, entry);
+    const char* fault = judge_.fault_of(grain, raw, entry);
     if (fault == nullptr && !slots_.insert(entry.sector()))
       fault = "is shared with another grain";
     if (fault != nullptr) {
@@ -381,7 +186,7 @@ class Scanner {
          fmt::format("grain {}: the primary table says {}, the redundant one {}", grain, primary,
                      redundant));
     const GrainEntry entry = layout_.decode(redundant, file_size_);
-    if (fault_of(grain, redundant, entry) != nullptr)
+    if (judge_.fault_of(grain, redundant, entry) != nullptr)
       ++scan_.redundant_damaged;
     else if (entry.state() == GrainState::kData)
       redundant_only_.push_back(entry.sector());
@@ -408,7 +213,7 @@ class Scanner {
 
   void find_unused() {
     slots_.occupy_tails();
-    for (const auto& [begin, end] : tables_in_data_area_)
+    for (const auto& [begin, end] : judge_.tables_in_data_area())
       slots_.occupy(begin, end);
     const std::uint64_t end = file_size_ / grain_bytes_;
     for (std::uint64_t slot = ceil_div(data_begin_, grain_bytes_); slot < end;) {
@@ -433,14 +238,13 @@ class Scanner {
   const File& file_;
   const GrainLayout& layout_;
   const GrainDirectory& directory_;
-  const std::uint64_t extent_bytes_;
   const std::uint64_t file_size_;
   const std::uint64_t grain_bytes_;
   const std::uint64_t grain_sectors_;
   const std::uint64_t table_bytes_;
   const std::uint64_t data_begin_;
+  const GrainJudge judge_;
   GrainSlots slots_;
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> tables_in_data_area_;  // sectors
   std::vector<std::uint64_t> redundant_only_;
   std::vector<std::byte> primary_;
   std::vector<std::byte> redundant_;

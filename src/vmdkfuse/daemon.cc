@@ -53,6 +53,7 @@ class Daemon {
   Status mount();
   void listen();
   void describe();
+  void repeat_salvaged();
   std::string close_all();
   Status interrupted() const;
 
@@ -208,14 +209,25 @@ Status Daemon::start() {
   return {};
 }
 
+// Stderr has it already: whoever asks for it later looks into the log.
+void Daemon::repeat_salvaged() {
+  if (!options_.salvage)
+    return;
+  for (const std::string& line : disk_->info().salvaged)
+    log_.warning("salvaged: " + line);
+}
+
 void Daemon::announce(Reporter& reporter) {
   tell_ready(options_.ready_fd);
   notify_manager(fmt::format("READY=1\nMAINPID={}", getpid()));
   if (!reporter.in_background()) {
     log_.stay_in_foreground();
+    if (!options_.log_file.empty())
+      repeat_salvaged();
     return;
   }
   log_.leave_stderr();
+  repeat_salvaged();
   leave_terminal();
   reporter.ready();
 }

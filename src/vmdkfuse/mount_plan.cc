@@ -90,6 +90,7 @@ vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   if (!options.overlay.empty())
     open.overlay = plan_overlay(options.overlay);
   open.layer = options.layer;
+  open.salvage = options.salvage;
   open.share = options.share;
   open.force_children = options.force_children;
   open.force_stale_lck = options.force_stale_lck;

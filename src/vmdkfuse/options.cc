@@ -180,6 +180,7 @@ using O = Options;
 constexpr std::array kRules = {
     Rule{"ro", 'r', false, true, read_only},
     Rule{"rw", 'w', false, true, read_write},
+    Rule{"salvage", 0, false, true, assign<&O::salvage, true>},
     Rule{"share", 0, false, true, assign<&O::share, true>},
     Rule{"overlay", 0, true, true, keep_path<&O::overlay>},
     Rule{"force", 0, true, true, force},
@@ -357,6 +358,8 @@ Status check_together(const Options& options) {
   }
   if (options.json)
     return usage("--json goes with --list");
+  if (options.insist_on_writing && options.salvage && options.overlay.empty())
+    return usage("--salvage only reads: it does not go with --rw, but with --overlay");
   if (options.insist_on_writing && !options.layer.empty())
     return usage("--layer only reads: it does not go with --rw");
   if (!options.overlay.empty() && !options.layer.empty())
@@ -399,8 +402,9 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
       return unknown("option", each.string_key, option_names());
     }
   }
-  // An older layer can only be read; mount(8) says "rw" without having been asked.
-  if (!options.layer.empty())
+  // An older layer and a damaged disk can only be read; mount(8) says "rw" without having been
+  // asked.
+  if (!options.layer.empty() || (options.salvage && options.overlay.empty()))
     options.read_only = true;
   RETURN_IF_ERROR(check_together(options));
   return options;

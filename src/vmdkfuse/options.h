@@ -28,6 +28,7 @@ struct Options {
 
   bool read_only = false;
   bool insist_on_writing = false;  // no read-only mount where the image is write-protected
+  bool salvage = false;
   bool share = false;
   bool force_children = false;
   bool force_stale_lck = false;

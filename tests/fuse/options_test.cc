@@ -182,6 +182,16 @@ TEST(OptionsTest, AnOverlayTakesWhatIsWritten) {
   EXPECT_THAT(parse_mount({"-o", "overlay="}), HasMessage("an empty"));
 }
 
+TEST(OptionsTest, ADamagedDiskIsOnlyReadOrWrittenOver) {
+  const auto options = parse_mount({"--salvage", "-o", "rw"});
+  ASSERT_OK(options);
+  EXPECT_TRUE(options->salvage);
+  EXPECT_TRUE(options->read_only);
+  EXPECT_FALSE(parse_mount({"--salvage", "--overlay=o.vmdk"})->read_only);
+  EXPECT_THAT(parse_mount({"--salvage", "-w"}), HasMessage("it does not go with --rw"));
+  EXPECT_TRUE(parse_mount({"-o", "salvage"})->salvage);
+}
+
 TEST(OptionsTest, ALayerIsOnlyRead) {
   const auto options = parse_mount({"--layer=1", "-o", "rw"});
   ASSERT_OK(options);

@@ -154,14 +154,14 @@ const std::map<std::string, std::set<std::string>>& known_options() {
        {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
         "--allow-dir", "--progress", "--help"}},
       {"info",
-       {"--json", "--force", "--layer", "--parent", "--search", "--allow-dir", "--allow-devices",
-        "--help"}},
+       {"--json", "--force", "--layer", "--salvage", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
       {"check",
        {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
         "--allow-devices", "--help"}},
       {"map",
-       {"--json", "--share", "--force", "--layer", "--parent", "--search", "--allow-dir",
-        "--allow-devices", "--help"}},
+       {"--json", "--share", "--force", "--layer", "--salvage", "--parent", "--search",
+        "--allow-dir", "--allow-devices", "--help"}},
   };
   return options;
 }
@@ -607,6 +607,30 @@ TEST_F(VmdkctlTest, UnequalCopiesUnderAClearMarkAreRepairedOnlyWhenTablesAreName
   EXPECT_EQ(repair.status, 0) << repair.to_text();
   EXPECT_EQ(load32("disk.vmdk", kRedundantTable), load32("disk.vmdk", kTable));
   EXPECT_EQ(vmdkctl("check disk.vmdk").status, 0);
+}
+
+// --- Damaged disks -----------------------------------------------------------------------------
+
+TEST_F(VmdkctlTest, SalvageTellsWhatWouldBeDone) {
+  create("disk.vmdk 10M");
+  EXPECT_EQ(json_of("info --json --salvage disk.vmdk")["salvagedCount"], 0);
+  EXPECT_FALSE(json_of("info --json disk.vmdk").contains("salvaged"));
+  EXPECT_THAT(vmdkctl("info --salvage disk.vmdk").out, HasSubstr("nothing had to be"));
+  create("--type=twoGbMaxExtentFlat split.vmdk 5G");
+  fs::remove(path("split-f002.vmdk"));
+  const CommandResult refused = vmdkctl("info split.vmdk");
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--salvage reads what is sound"));
+  const CommandResult info = vmdkctl("info --salvage split.vmdk");
+  EXPECT_EQ(info.status, 0) << info.to_text();
+  EXPECT_THAT(info.out, HasSubstr("of the disk read EIO"));
+  const json told = json_of("info --json --salvage split.vmdk");
+  EXPECT_EQ(told["salvagedCount"], 1);
+  EXPECT_THAT(told["salvaged"][0].get<std::string>(), HasSubstr("split-f002.vmdk"));
+  const CommandResult map = vmdkctl("map --salvage split.vmdk");
+  EXPECT_EQ(map.status, 0) << map.to_text();
+  EXPECT_THAT(map.out, HasSubstr("unreadable"));
+  EXPECT_EQ(vmdkctl("map split.vmdk").status, 2);
 }
 
 // --- streamOptimized ---------------------------------------------------------------------------

@@ -28,6 +28,9 @@ struct Facts {
   std::vector<vmdk::LayerInfo> layers;
   // Why what lies beneath layer 0 is not here. Layers then count from the oldest that was found.
   std::optional<vmdk::Error> broken;
+  bool salvage = false;
+  std::vector<std::string> salvaged;
+  std::uint64_t salvaged_count = 0;
 
   const vmdk::LayerInfo& top() const { return layers.back(); }
 };
@@ -60,9 +63,11 @@ vmdk::Result<Facts> look(vmdk::FileSystem& file_system, const fs::path& image,
   // Information is wanted about a running machine's disk and about a broken chain as well.
   options.share = true;
   options.ignore_cid = true;
+  const bool salvage = options.salvage;
   ASSIGN_OR_RETURN(vmdk::DiskInfo info, vmdk::Disk::look(file_system, image, std::move(options)));
-  Facts facts{image.native(), info.layers.front().capacity, 0, std::move(info.layers),
-              std::move(info.broken)};
+  Facts facts{image.native(),           info.layers.front().capacity, 0,
+              std::move(info.layers),   std::move(info.broken),       salvage,
+              std::move(info.salvaged), info.salvaged_count};
   for (const vmdk::LayerInfo& layer : facts.layers)
     facts.allocated += layer.allocated;
   facts.allocated = std::min(facts.allocated, facts.capacity);
@@ -138,6 +143,12 @@ Json facts_json(const Facts& facts) {
   json["layers"] = Json::array();
   for (std::size_t i = 0; i < facts.layers.size(); ++i)
     json["layers"].push_back(layer_json(facts, i));
+  if (facts.salvage) {
+    json["salvagedCount"] = facts.salvaged_count;
+    json["salvaged"] = Json::array();
+    for (const std::string& line : facts.salvaged)
+      json["salvaged"].push_back(line);
+  }
   return json;
 }
 
@@ -198,6 +209,15 @@ void print_layers(const Facts& facts) {
   }
 }
 
+void print_salvaged(const Facts& facts) {
+  if (facts.salvaged.empty())
+    print_row("salvaged", "nothing had to be");
+  for (std::size_t i = 0; i < facts.salvaged.size(); ++i)
+    print_row(i == 0 ? "salvaged" : "", facts.salvaged[i]);
+  if (facts.salvaged_count > facts.salvaged.size())
+    print_row("", fmt::format("and {} more", facts.salvaged_count - facts.salvaged.size()));
+}
+
 void print_facts(const Facts& facts) {
   const vmdk::LayerInfo& top = facts.top();
   print_row("image", facts.image);
@@ -217,6 +237,8 @@ void print_facts(const Facts& facts) {
   if (!top.adapter.empty())
     print_row("adapter", top.adapter);
   print_layers(facts);
+  if (facts.salvage)
+    print_salvaged(facts);
 }
 
 int run_info(const Usage& usage, const Arguments& arguments) {
@@ -261,7 +283,8 @@ Verb info_verb() {
               "known without it.",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
                force_journal_option(),
-               layer_option()},
+               layer_option(),
+               salvage_option()},
               1,
               std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())

@@ -166,7 +166,8 @@ Verb map_verb() {
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
                {"share", 0, OptionKind::kFlag, "", "also beside a writer; the answer may be torn"},
                force_journal_option(),
-               layer_option()},
+               layer_option(),
+               salvage_option()},
               1,
               1};
   for (const OptionSpec& option : chain_options())

@@ -184,6 +184,11 @@ OptionSpec layer_option() {
           "file's name"};
 }
 
+OptionSpec salvage_option() {
+  return {"salvage", 0, OptionKind::kFlag, "",
+          "a disk that is damaged or not all there: what\nvmdkfuse --salvage would show of it"};
+}
+
 OptionSpec force_journal_option() {
   return {"force", 0, OptionKind::kValue, "journal",
           "read an SESparse snapshot whose journal was not\nplayed back"};
@@ -203,6 +208,7 @@ vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   options.access = vmdk::Access::kReadOnly;
   options.log = log_to_stderr();
   options.layer = arguments.value("layer").value_or("");
+  options.salvage = arguments.has("salvage");
   for (const std::string& directory : arguments.list("search"))
     options.search_dirs.emplace_back(directory);
   options.allow_devices = arguments.has("allow-devices");

@@ -68,6 +68,8 @@ std::vector<OptionSpec> chain_options();
 OptionSpec force_journal_option();
 vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
                            vmdk::OpenOptions& options);
+// --salvage, for verbs that look at a disk without writing.
+OptionSpec salvage_option();
 // --layer, for verbs that look at one.
 OptionSpec layer_option();
 // What they say; read-only, messages to stderr. The value of --parent is left to the verb that

@@ -73,6 +73,8 @@ std::uint32_t GrainTables::sector_bit(std::uint32_t entry) const noexcept {
 }
 
 Result<GrainTable::Pointer> GrainTables::table_of_source(std::uint64_t index) const {
+  if (source_->is_absent(index))
+    return nullptr;
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   RETURN_IF_ERROR(source_->read(index, entries));
   const auto is_none = [](GrainEntry entry) { return entry == GrainEntry::none(); };

@@ -158,20 +158,35 @@ GrainEntry SalvagedTables::one_lacks(const Copy& lacking, GrainEntry other, bool
   return primary_lacks ? GrainEntry::bad(0) : other;
 }
 
+GrainEntry SalvagedTables::chosen(Choice choice, std::uint64_t grain, const Copy& primary,
+                                  const Copy& redundant, std::uint64_t index) const noexcept {
+  if (choice != Choice::kRedundantButHoles || !redundant.there)
+    return merged(grain, primary, redundant, index);
+  const GrainEntry entry = entry_of(grain, redundant, index);
+  if (entry.state() != GrainState::kNone || !primary.there)
+    return entry;
+  const GrainState state = entry_of(grain, primary, index).state();
+  return state == GrainState::kNone || state == GrainState::kBad ? entry : GrainEntry::bad(0);
+}
+
 // False: it cannot be read now.
 bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const {
   const Choice choice = choices_[table];
+  if (is_absent(table)) {
+    std::fill(into.begin(), into.end(), GrainEntry::none());
+    return true;
+  }
   std::fill(into.begin(), into.end(), GrainEntry::bad(0));
   if (choice == Choice::kUnreadable)
     return true;
-  const bool only_redundant = choice == Choice::kRedundant;
-  const Copy primary = read_copy(table, only_redundant);
-  const Copy redundant = choice == Choice::kMerged ? read_copy(table, true) : Copy();
+  const bool both = choice == Choice::kMerged || choice == Choice::kRedundantButHoles;
+  const Copy primary = read_copy(table, choice == Choice::kRedundant);
+  const Copy redundant = both ? read_copy(table, true) : Copy();
   if (!primary.there && !redundant.there)
     return false;
   const std::uint64_t first = table * layout_.entries_per_table;
   for (std::uint64_t i = 0; i < entries_of(table); ++i)
-    into[i] = merged(first + i, primary, redundant, i);
+    into[i] = chosen(choice, first + i, primary, redundant, i);
   return true;
 }
 
@@ -185,6 +200,13 @@ Status SalvagedTables::read(std::uint64_t table, std::span<GrainEntry> into) con
   return {};
 }
 
+bool SalvagedTables::is_absent(std::uint64_t table) const noexcept {
+  const GrainDirectory& directory = layout_.directory;
+  if (directory.primary[table] != 0 || damaged_.primary_lost[table])
+    return false;
+  return !has_redundant() || (directory.redundant[table] == 0 && !damaged_.redundant_lost[table]);
+}
+
 bool SalvagedTables::is_shared(GrainEntry entry) const noexcept {
   if (entry.state() != GrainState::kData)
     return false;
@@ -193,13 +215,15 @@ bool SalvagedTables::is_shared(GrainEntry entry) const noexcept {
 }
 
 void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
+  if (is_absent(table))
+    return;
   Copy primary = read_copy(table, false);
   Copy redundant = read_copy(table, true);
   find_empty_sectors(table, primary, redundant);
   if (primary.fault.empty())
     choices_[table] = Choice::kPrimary;
   else if (redundant.fault.empty())
-    choices_[table] = Choice::kRedundant;
+    choices_[table] = primary.there ? Choice::kRedundantButHoles : Choice::kRedundant;
   else if (primary.there || redundant.there)
     choices_[table] = Choice::kMerged;
   else
@@ -222,7 +246,7 @@ void SalvagedTables::note_choice(std::uint64_t table, const Copy& primary, const
                                  ? fmt::format("of its primary copy {}, of the redundant one {}",
                                                primary.fault, redundant.fault)
                                  : primary.fault;
-  if (choices_[table] == Choice::kRedundant)
+  if (choices_[table] == Choice::kRedundant || choices_[table] == Choice::kRedundantButHoles)
     note(table, "the redundant copy is read, of the primary one " + primary.fault, notes);
   else if (choices_[table] == Choice::kMerged)
     note(table, faults + ": what cannot be told reads EIO", notes);
@@ -245,7 +269,7 @@ void SalvagedTables::find_shared() {
   };
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   for (std::uint64_t table = 0; table < choices_.size(); ++table) {
-    if (!fill(table, entries))
+    if (is_absent(table) || !fill(table, entries))
       continue;
     for (const GrainEntry entry : entries)
       if (entry.state() == GrainState::kData && !slots_->insert(entry.sector()))
@@ -325,7 +349,7 @@ void SalvagedTables::note_shared(SalvageNotes& notes) const {
     return;
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   for (std::uint64_t table = 0; table < choices_.size(); ++table) {
-    if (!fill(table, entries))
+    if (is_absent(table) || !fill(table, entries))
       continue;
     const auto count = std::count_if(entries.begin(), entries.end(),
                                      [&](GrainEntry entry) { return is_shared(entry); });

@@ -24,10 +24,11 @@ namespace vmdk {
 // A copy is sound when each of its entries is legal and names a grain of its own, and when none of
 // its sectors is empty where the other copy has entries: that is what programs that copy failing
 // disks leave. A table is read by its primary copy, or by the redundant one when only that is
-// sound. When neither is, or when both are and differ though the extent was closed cleanly, it is
-// read entry by entry: an entry that only one copy can tell counts, and so does one that the other
-// copy lacks because its sector is empty or because it is the redundant one, which QEMU writes
-// last. Any other difference makes the grain unknown, which reads as an error, never as a hole.
+// sound; what it lacks and the primary one has is unknown then. When neither is, or when both are
+// and differ though the extent was closed cleanly, it is read entry by entry: an entry that only
+// one copy can tell counts, and so does one that the other copy lacks because its sector is empty
+// or because it is the redundant one, which QEMU writes last. Any other difference makes the grain
+// unknown, which reads as an error, never as a hole.
 class SalvagedTables : public TableSource {
  public:
   // `layout`: with the directory that `damaged` had. Bytes: `extent_bytes` of the disk. `unclean`:
@@ -40,10 +41,18 @@ class SalvagedTables : public TableSource {
   // in use, and eight bytes for each place that two entries name.
   void choose(SalvageNotes& notes);
 
+  // No directory names it, and neither entry is lost.
+  bool is_absent(std::uint64_t table) const noexcept override;
   Status read(std::uint64_t table, std::span<GrainEntry> into) const override;
 
  private:
-  enum class Choice : std::uint8_t { kPrimary, kRedundant, kMerged, kUnreadable };
+  enum class Choice : std::uint8_t {
+    kPrimary,
+    kRedundant,
+    kRedundantButHoles,  // kRedundant, but where the primary copy has a legal entry is no hole
+    kMerged,
+    kUnreadable
+  };
 
   // One copy of a table.
   struct Copy {
@@ -72,6 +81,8 @@ class SalvagedTables : public TableSource {
                     std::uint64_t index) const noexcept;
   GrainEntry one_lacks(const Copy& lacking, GrainEntry other, bool primary_lacks,
                        std::uint64_t index) const noexcept;
+  GrainEntry chosen(Choice choice, std::uint64_t grain, const Copy& primary, const Copy& redundant,
+                    std::uint64_t index) const noexcept;
   bool fill(std::uint64_t table, std::span<GrainEntry> into) const;
   void choose_copy(std::uint64_t table, SalvageNotes& notes);
   void note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const;

@@ -297,17 +297,22 @@ WalkedRecords::WalkedRecords(StreamWalk walk, std::uint64_t grain_count,
     : walk_(std::move(walk)), grain_count_(grain_count), tables_(std::move(tables)) {}
 
 Result<GrainRun> WalkedRecords::scan(std::uint64_t first, std::uint64_t max_count) {
-  if (tables_ != nullptr) {
-    ASSIGN_OR_RETURN(const GrainRun run, tables_->scan(first, max_count));
-    if (run.state != GrainState::kBad)
-      return run;
-    max_count = run.count;
-  }
-  const std::uint64_t end = first + std::min(max_count, grain_count_ - first);
   const auto& records = walk_.records;
   auto next = std::lower_bound(
       records.begin(), records.end(), first,
       [](const StreamWalk::Record& record, std::uint64_t grain) { return record.grain < grain; });
+  if (tables_ != nullptr) {
+    ASSIGN_OR_RETURN(GrainRun run, tables_->scan(first, max_count));
+    // Zeros in a damaged table are no holes where records were found.
+    const bool contradicted =
+        run.state == GrainState::kNone && next != records.end() && next->grain == first;
+    if (run.state == GrainState::kNone && next != records.end() && !contradicted)
+      run.count = std::min<std::uint64_t>(run.count, next->grain - first);
+    if (run.state != GrainState::kBad && !contradicted)
+      return run;
+    max_count = run.count;
+  }
+  const std::uint64_t end = first + std::min(max_count, grain_count_ - first);
   if (next == records.end() || next->grain != first) {
     const bool known = first < walk_.known_end;
     std::uint64_t stop = next == records.end() ? end : std::min<std::uint64_t>(end, next->grain);

@@ -40,7 +40,8 @@ struct StreamWalk {
 StreamWalk walk_stream(const File& file, const SparseHeader& header, std::uint64_t file_size,
                        std::uint64_t extent_bytes, const Progress& progress);
 
-// What a walk found. With `tables`: only where they have no legal answer.
+// What a walk found. With `tables`: only where they have no legal answer, or know nothing of a
+// record that was found.
 class WalkedRecords : public RecordIndex {
  public:
   WalkedRecords(StreamWalk walk, std::uint64_t grain_count, std::unique_ptr<RecordIndex> tables);

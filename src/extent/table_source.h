@@ -18,6 +18,8 @@ class TableSource {
   TableSource& operator=(const TableSource&) = delete;
   virtual ~TableSource() = default;
 
+  // Whether it holds nothing but holes; told at once.
+  virtual bool is_absent(std::uint64_t table) const noexcept = 0;
   // All entries of a table.
   virtual Status read(std::uint64_t table, std::span<GrainEntry> into) const = 0;
 };

@@ -219,6 +219,13 @@ TEST_F(SalvageStreamTest, ADamagedDirectoryOrTable) {
   }
 }
 
+TEST_F(SalvageStreamTest, ZerosInATableAreNoHolesWhereRecordsAreFound) {
+  make_stream(stream_spec());
+  poke_entry(kPath, built_.entry_at(5), 0x7FFFFFFF);
+  poke_entry(kPath, built_.directory + 8, 0);
+  EXPECT_THAT(unreadable_now(), IsEmpty());
+}
+
 TEST_F(SalvageStreamTest, MarkersThatContradictEachOtherOrTheTables) {
   StreamSpec spec = stream_spec();
   spec.grains[3].edit_marker = [](GrainMarker& marker) { marker.lba += 8 * 90; };  // 5 is 95 now
@@ -465,6 +472,13 @@ TEST_F(SalvageTablesTest, EachCopyHasOtherDamage) {
   poke_entry(kPath, built_.entry_at(200, true), 21);
   EXPECT_THAT(unreadable_now(), IsEmpty());
   EXPECT_THAT(notes_, ElementsAre(HasSubstr("what cannot be told reads EIO")));
+}
+
+TEST_F(SalvageTablesTest, WhatOnlyADamagedPrimaryCopyNamesIsNoHole) {
+  build();
+  poke_entry(kPath, built_.entry_at(3), 21);
+  poke_entry(kPath, built_.entry_at(4, true), 0);
+  EXPECT_EQ(unreadable_now(), Ranges{grains(4)});
 }
 
 TEST_F(SalvageTablesTest, ATableThatWasCopiedAsZeros) {

@@ -21,7 +21,7 @@ namespace {
 // changed its id.
 Status require_same_parent(const std::vector<std::unique_ptr<Image>>& above, const Image& parent,
                            const OpenOptions& options) {
-  if (above.empty() || options.ignore_cid || options.salvage ||
+  if (above.empty() || options.ignore_cid ||
       above.back()->descriptor().parent_cid() == parent.descriptor().cid())
     return {};
   return Error::make(ErrorCode::kStaleParent,
@@ -92,7 +92,7 @@ bool Chain::can_do_without(const Error& error, const OpenContext& context) const
   const std::size_t needed = context.options.overlay ? 2 : 1;
   return context.options.salvage && images_.size() >= needed &&
          (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
-          error.code() == ErrorCode::kIo);
+          error.code() == ErrorCode::kIo || error.code() == ErrorCode::kStaleParent);
 }
 
 Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext& context) {

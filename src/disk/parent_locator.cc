@@ -119,7 +119,7 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
         .with_hint(fmt::format("--parent=FILE names it, --search=DIR looks in another folder{}, "
                                "--salvage reads what the image has without it",
                                outside ? ", --allow-dir=DIR allows a folder" : ""));
-  if (options_.salvage || (options_.ignore_cid && options_.access == Access::kReadOnly)) {
+  if (options_.ignore_cid && options_.access == Access::kReadOnly) {
     stale->stale = true;
     return std::move(*stale);
   }
@@ -128,7 +128,9 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
                                  "content id {:08x} is wanted, {:08x} is there",
                                  child.native(), stale->path.native(), wanted,
                                  stale->text.descriptor.cid()))
-      .with_hint("-r --ignore-cid reads it all the same; what it shows may be wrong");
+      .with_hint(
+          "-r --ignore-cid reads it all the same; what it shows may be wrong; --salvage reads "
+          "what the image has without it");
 }
 
 }  // namespace vmdk

@@ -46,6 +46,7 @@ void SalvagedTables::choose(SalvageNotes& notes) {
   if (!layout_.compressed && !differing_.empty())
     find_shared();
   note_shared(notes);
+  note_redundant(notes);
   slots_.reset();
 }
 
@@ -230,6 +231,8 @@ void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
     choices_[table] = Choice::kUnreadable;
   if (!primary.fault.empty())
     note_choice(table, primary, redundant, notes);
+  else if (!redundant.fault.empty() && has_redundant())
+    ++damaged_redundant_;
   else if (redundant.fault.empty() && !same_bytes(primary.bytes, redundant.bytes))
     differing_.push_back(table);
 }
@@ -255,6 +258,16 @@ void SalvagedTables::note_choice(std::uint64_t table, const Copy& primary, const
          fmt::format("{}: bytes {} to {} of the extent read EIO", faults, begin,
                      std::min(extent_bytes_, begin + coverage)),
          notes);
+}
+
+// Nothing is lost yet, but the second copy is no help any more. Of a stream it is not said: what is
+// read does not depend on it.
+void SalvagedTables::note_redundant(SalvageNotes& notes) const {
+  if (damaged_redundant_ != 0 && !layout_.compressed)
+    notes.add(
+        fmt::format("{}: the redundant copies of {} grain tables are damaged: the primary ones "
+                    "are read",
+                    file_.name(), damaged_redundant_));
 }
 
 void SalvagedTables::find_shared() {

@@ -97,6 +97,7 @@ class SalvagedTables : public TableSource {
   void leave_shared(SalvageNotes& notes);
   void settle_differing(std::uint64_t table, SalvageNotes& notes);
   void note_shared(SalvageNotes& notes) const;
+  void note_redundant(SalvageNotes& notes) const;
 
   const File& file_;
   const GrainLayout layout_;
@@ -108,6 +109,7 @@ class SalvagedTables : public TableSource {
   std::vector<Choice> choices_;
   std::vector<std::uint64_t> differing_;  // tables of which both copies are legal and differ
   std::unique_ptr<GrainSlots> slots_;     // while choosing
+  std::uint64_t damaged_redundant_ = 0;   // tables of which only that copy is
   std::vector<std::uint64_t> shared_;     // slots that more than one entry names, ascending
 };
 

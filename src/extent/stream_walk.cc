@@ -24,6 +24,9 @@ constexpr std::uint64_t kLargeRead = 256 * kKiB;
 constexpr std::uint64_t kReportEvery = kGiB;
 // Zeros behind the end of a stream that some program padded it with.
 constexpr std::uint64_t kMostPadding = kMiB;
+// With more entries that no record bears out, besides one a record, tables are not looked at any
+// more: they tell nothing, and what is kept of them is bounded.
+constexpr std::size_t kMostWrongEntries = 256 * 1024;
 // Of grains, and of sectors: an entry has 32 bits.
 constexpr std::uint64_t kEndOfNumbers = std::uint64_t{1} << 32U;
 constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
@@ -210,7 +213,7 @@ class Walker {
 
   void compare_table(std::span<const std::byte> table) {
     const auto number = number_of(table);
-    if (!number)
+    if (!number || missing_.size() + impossible_.size() > walk_.records.size() + kMostWrongEntries)
       return;
     compared_.push_back(*number);
     for (std::uint32_t i = 0; i < kEntriesPerTable; ++i) {

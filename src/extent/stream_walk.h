@@ -34,8 +34,8 @@ struct StreamWalk {
 // walk came to the directory. Grains out of order, grains found twice, and those that a table found
 // on the way contradicts are doubtful. What follows anything that is no marker is not looked at.
 //
-// Reads markers and tables only. Memory: 8 bytes a record and 4 a table that the file holds.
-// `progress` is called now and then with bytes of the file. What cannot be read ends the walk.
+// Reads markers and tables only. Memory: 24 bytes a record and 4 a table that the file holds, and 3
+// MiB. `progress` is called now and then with bytes of the file. What cannot be read ends the walk.
 // Requires: fewer than 2^32 grains.
 StreamWalk walk_stream(const File& file, const SparseHeader& header, std::uint64_t file_size,
                        std::uint64_t extent_bytes, const Progress& progress);

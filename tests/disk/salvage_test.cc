@@ -774,13 +774,20 @@ TEST_F(SalvageChainTest, AParentThatCannotBeOpenedIsLikeNone) {
   EXPECT_EQ(unreadable(**disk, model_), (Ranges{{kGrain, kMiB}}));
 }
 
-TEST_F(SalvageChainTest, AChangedParentIsShownAndListed) {
+TEST_F(SalvageChainTest, AChangedParentIsShownOnlyWhenAskedFor) {
   build_chain();
   const std::string text = memory_.text("/vm/base.vmdk");
   const auto at = text.find("CID=12345678");
   ASSERT_NE(at, std::string::npos);
   memory_.poke("/vm/base.vmdk", at, bytes_of(std::string_view("CID=99999999")));
   EXPECT_THAT(open_sound("/vm/child.vmdk"), IsError(ErrorCode::kStaleParent));
+  {
+    const auto disk = salvage("/vm/child.vmdk");
+    ASSERT_OK(disk);
+    EXPECT_THAT(unreadable(**disk, model_), Not(IsEmpty()));
+    EXPECT_THAT(notes(**disk), ElementsAre(HasSubstr("12345678 is wanted, 99999999 is there")));
+  }
+  options_.ignore_cid = true;
   const auto disk = salvage("/vm/child.vmdk");
   ASSERT_OK(disk);
   EXPECT_THAT(unreadable(**disk, model_), IsEmpty());

@@ -118,7 +118,9 @@ class Scanner {
   }
 
   Status require_memory() const {
-    if (slots_.memory() + 3 * redundant_only_.size() * sizeof(redundant_only_[0]) <= kMostMemory)
+    if (slots_.memory() + 3 * redundant_only_.size() * sizeof(redundant_only_[0]) +
+            judge_.tables_in_data_area().size_bytes() <=
+        kMostMemory)
       return {};
     return Error::make(
         ErrorCode::kUnsupported,

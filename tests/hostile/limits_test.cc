@@ -51,6 +51,34 @@ TEST_F(LimitsTest, TheLargestDirectory) {
   EXPECT_LT(gauge.highest(), kMostMemory);
 }
 
+TEST_F(LimitsTest, TwoLargestDirectoriesOfTablesThatDoNotFollowEachOther) {
+  put_hole("/vm/disk.vmdk", kMostTables);
+  const std::uint64_t directory_sectors = kMostTables * 4 / kSectorSize;
+  const std::uint64_t redundant_at = 21 + directory_sectors;
+  const std::uint64_t overhead = redundant_at + directory_sectors;
+  SparseHeader header;
+  header.capacity = Sectors(kMostTables * kTableCoverage / kSectorSize);
+  header.flags = sparse_flag::kNewlineBytes | sparse_flag::kRedundantTables;
+  header.descriptor_offset = Sectors(1);
+  header.descriptor_size = Sectors(20);
+  header.gd_offset = Sectors(21);
+  header.rgd_offset = Sectors(redundant_at);
+  header.overhead = Sectors(overhead);
+  memory_.poke("/vm/disk.vmdk", 0, encode_sparse_header(header));
+  constexpr std::uint64_t kStep = 8;  // sectors; a table has four
+  memory_.truncate("/vm/disk.vmdk", (overhead + 2 * kMostTables * kStep) * kSectorSize);
+  std::vector<std::byte> places(kMostTables * 4);
+  for (const std::uint64_t copy : {0U, 1U}) {
+    for (std::uint64_t i = 0; i < kMostTables; ++i)
+      store_le32(places, i * 4,
+                 static_cast<std::uint32_t>(overhead + (copy * kMostTables + i) * kStep));
+    memory_.poke("/vm/disk.vmdk", (copy == 0 ? 21 : redundant_at) * kSectorSize, places);
+  }
+  const MemoryGauge gauge;
+  EXPECT_OK(open_readonly("/vm/disk.vmdk"));
+  EXPECT_LT(gauge.highest(), kMostMemory);
+}
+
 TEST_F(LimitsTest, OneTableMoreIsRefusedBeforeItsDirectoryIsRead) {
   put_hole("/vm/disk.vmdk", kMostTables + 1);
   const MemoryGauge gauge;

@@ -431,8 +431,10 @@ Status SparseExtent::trim() {
     return {};
   if (!kind_.free_sector)
     return cut_end();
-  ASSIGN_OR_RETURN(const std::uint64_t size, file_.file().size());
-  return set_free_sector(std::min(size, allocator_.settle_end()));
+  const std::uint64_t end = allocator_.settle_end();
+  // The last grain of another writer may be short; the next one must lie behind a whole one.
+  RETURN_IF_ERROR(grow_to(end));
+  return set_free_sector(end);
 }
 
 Status SparseExtent::cut_end() {

@@ -48,9 +48,9 @@ Access
                         made if it is not there, else continued
       --overlay=tmp     the same with a child in $TMPDIR or /tmp that has no
                         name and is gone at the end
-      --salvage         read-only (or under --overlay): a disk that is damaged or
-                        not all there. What was done is listed; what is not
-                        known for sure reads as an error, never as zeros
+      --salvage         read-only or under --overlay: a disk that is damaged or
+                        not whole. What was done is listed; what is not known
+                        for sure reads as an error, never as zeros
       --share           with --ro: read beside a writer; the view may be torn
       --force=WHAT      override one refusal, may be repeated:
                           children   write although another image in the folder

@@ -428,6 +428,27 @@ TEST_F(CowdTest, AShortLastGrainIsNoLeak) {
   }
 }
 
+// Who appends next does it at the free sector, and must not get into the last grain.
+TEST_F(CowdTest, AShortLastGrainIsWholeAfterAWrite) {
+  CowdSpec spec;
+  spec.capacity = kMiB + 3 * kSectorSize;
+  spec.grain_size = 4096;
+  spec.grains = {{.index = kMiB / 4096, .data = filled(3 * kSectorSize, 's')}};
+  const BuiltCowd built = make_cowd("/vm/d.vmdk", spec);
+  const std::string delta = "/vm/d-delta.vmdk";
+  const std::uint64_t short_end = built.file_size - 5 * kSectorSize;
+  memory_.truncate(delta, short_end);
+  poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(short_end / kSectorSize));
+  {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+    ASSERT_OK(disk->write(DiskOffset(kMiB), filled(kSectorSize, 'n')));
+    ASSERT_OK(disk->close());
+  }
+  EXPECT_EQ(memory_.size(delta), built.file_size);
+  EXPECT_EQ(free_sector(delta) * kSectorSize, built.file_size);
+  EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
+}
+
 // ---- Damage
 
 TEST_F(CowdTest, HeadersThatCannotBeRight) {

@@ -250,8 +250,11 @@ void GrainAllocator::note_used(std::uint64_t end) noexcept {
 }
 
 void GrainAllocator::add_unused(FileOffset where, std::uint64_t grains) {
+  // A file of others may be longer than entries reach.
+  const std::uint64_t begin = std::min(where.bytes(), end_limit_);
+  const std::uint64_t usable = std::min(grains, (end_limit_ - begin) / grain_bytes_);
   const std::lock_guard lock(mutex_);
-  add_range(spare_, where.bytes(), grains * grain_bytes_);
+  add_range(spare_, begin, usable * grain_bytes_);
 }
 
 void GrainAllocator::freed(const std::vector<std::uint32_t>& sectors) {

@@ -34,34 +34,67 @@ Error bad_table(const File& file, std::size_t index, std::uint32_t sector, const
       .with_hint("vmdkctl check lists the damage");
 }
 
-Status add_areas(const File& file, const std::vector<std::uint32_t>& tables,
-                 std::uint64_t table_sectors, std::uint64_t file_size, std::vector<Area>& areas) {
-  for (std::size_t i = 0; i < tables.size(); ++i) {
-    if (tables[i] == 0)
-      continue;
-    const std::uint64_t end = std::uint64_t{tables[i]} + table_sectors;
-    if (end * kSectorSize > file_size)
-      return bad_table(file, i, tables[i], "lies behind the end of the file");
-    // Tables mostly follow each other: then they are one area.
-    if (!areas.empty() && areas.back().end == tables[i])
-      areas.back().end = end;
-    else
-      areas.push_back({tables[i], end});
-  }
-  return {};
-}
+// The tables of an extent and what else of its metadata has a place. Four bytes a table: there may
+// be millions, anywhere.
+class MetadataMap {
+ public:
+  MetadataMap(const File& file, std::uint64_t table_sectors, std::uint64_t file_size)
+      : file_(file), table_sectors_(table_sectors), file_size_(file_size) {}
 
-Status require_disjoint(const File& file, std::vector<Area>& areas) {
-  const auto by_begin = [](const Area& a, const Area& b) { return a.begin < b.begin; };
-  if (!std::is_sorted(areas.begin(), areas.end(), by_begin))
-    std::sort(areas.begin(), areas.end(), by_begin);
-  for (std::size_t i = 1; i < areas.size(); ++i)
-    if (areas[i].begin < areas[i - 1].end)
-      return Error::make(ErrorCode::kCorrupt, fmt::format("{}: two metadata areas share sector {}",
-                                                          file.name(), areas[i].begin))
-          .with_hint("vmdkctl check lists the damage");
-  return {};
-}
+  void add(const Area& area) { areas_.push_back(area); }
+
+  Status add_tables(const std::vector<std::uint32_t>& tables) {
+    const auto missing = std::count(tables.begin(), tables.end(), 0U);
+    tables_.reserve(tables_.size() + tables.size() - static_cast<std::size_t>(missing));
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+      if (tables[i] == 0)
+        continue;
+      if ((tables[i] + table_sectors_) * kSectorSize > file_size_)
+        return bad_table(file_, i, tables[i], "lies behind the end of the file");
+      tables_.push_back(tables[i]);
+    }
+    return {};
+  }
+
+  Status require_disjoint() {
+    if (!std::is_sorted(tables_.begin(), tables_.end()))
+      std::sort(tables_.begin(), tables_.end());
+    for (std::size_t i = 1; i < tables_.size(); ++i)
+      if (tables_[i] - tables_[i - 1] < table_sectors_)
+        return shared(tables_[i]);
+    std::sort(areas_.begin(), areas_.end(),
+              [](const Area& a, const Area& b) { return a.begin < b.begin; });
+    for (std::size_t i = 0; i < areas_.size(); ++i) {
+      if (i > 0 && areas_[i].begin < areas_[i - 1].end)
+        return shared(areas_[i].begin);
+      RETURN_IF_ERROR(require_free_of_tables(areas_[i]));
+    }
+    return {};
+  }
+
+ private:
+  Status require_free_of_tables(const Area& area) const {
+    const auto ends_before = [&](std::uint32_t table, std::uint64_t sector) {
+      return table + table_sectors_ <= sector;
+    };
+    const auto table = std::lower_bound(tables_.begin(), tables_.end(), area.begin, ends_before);
+    if (table == tables_.end() || *table >= area.end)
+      return {};
+    return shared(std::max<std::uint64_t>(*table, area.begin));
+  }
+
+  Error shared(std::uint64_t sector) const {
+    return Error::make(ErrorCode::kCorrupt,
+                       fmt::format("{}: two metadata areas share sector {}", file_.name(), sector))
+        .with_hint("vmdkctl check lists the damage");
+  }
+
+  const File& file_;
+  const std::uint64_t table_sectors_;
+  const std::uint64_t file_size_;
+  std::vector<std::uint32_t> tables_;  // sectors
+  std::vector<Area> areas_;
+};
 
 Status require_distinct(const File& file, std::vector<std::uint32_t> places) {
   std::sort(places.begin(), places.end());
@@ -136,20 +169,20 @@ Result<GrainDirectory> read_grain_directory(const File& file, const SparseHeader
   directory.redundant_at = FileOffset(header.rgd_offset.count() * kSectorSize);
   const std::uint64_t count = header.table_count();
   const std::uint64_t sectors = header.directory_sectors();
-  std::vector<Area> areas;
-  areas.push_back({0, 1});
+  MetadataMap map(file, kTableSectors, file_size);
+  map.add({0, 1});
   if (header.has_redundant_tables()) {
     ASSIGN_OR_RETURN(directory.redundant, read_entries(file, header.rgd_offset, count));
-    areas.push_back({header.rgd_offset.count(), header.rgd_offset.count() + sectors});
-    RETURN_IF_ERROR(add_areas(file, directory.redundant, kTableSectors, file_size, areas));
+    map.add({header.rgd_offset.count(), header.rgd_offset.count() + sectors});
+    RETURN_IF_ERROR(map.add_tables(directory.redundant));
   }
   ASSIGN_OR_RETURN(directory.primary, read_entries(file, header.gd_offset, count));
-  areas.push_back({header.gd_offset.count(), header.gd_offset.count() + sectors});
-  RETURN_IF_ERROR(add_areas(file, directory.primary, kTableSectors, file_size, areas));
+  map.add({header.gd_offset.count(), header.gd_offset.count() + sectors});
+  RETURN_IF_ERROR(map.add_tables(directory.primary));
   if (header.descriptor_offset.count() != 0)
-    areas.push_back({header.descriptor_offset.count(),
-                     header.descriptor_offset.count() + header.descriptor_size.count()});
-  RETURN_IF_ERROR(require_disjoint(file, areas));
+    map.add({header.descriptor_offset.count(),
+             header.descriptor_offset.count() + header.descriptor_size.count()});
+  RETURN_IF_ERROR(map.require_disjoint());
   return directory;
 }
 
@@ -158,12 +191,11 @@ Result<GrainDirectory> read_grain_directory(const File& file, const CowdHeader& 
   GrainDirectory directory;
   directory.primary_at = FileOffset(header.gd_offset.count() * kSectorSize);
   ASSIGN_OR_RETURN(directory.primary, read_entries(file, header.gd_offset, header.table_count()));
-  std::vector<Area> areas;
-  areas.push_back({0, kCowdHeaderSize / kSectorSize});
-  areas.push_back({header.gd_offset.count(), header.metadata_end() / kSectorSize});
-  const std::uint64_t table_sectors = ceil_div(header.entries_per_table() * 4, kSectorSize);
-  RETURN_IF_ERROR(add_areas(file, directory.primary, table_sectors, file_size, areas));
-  RETURN_IF_ERROR(require_disjoint(file, areas));
+  MetadataMap map(file, ceil_div(header.entries_per_table() * 4, kSectorSize), file_size);
+  map.add({0, kCowdHeaderSize / kSectorSize});
+  map.add({header.gd_offset.count(), header.metadata_end() / kSectorSize});
+  RETURN_IF_ERROR(map.add_tables(directory.primary));
+  RETURN_IF_ERROR(map.require_disjoint());
   return directory;
 }
 

@@ -21,6 +21,9 @@ class SparseBits {
 
   void set(std::uint64_t bit) { word(make(bit), bit) |= std::uint64_t{1} << (bit % kWordBits); }
 
+  // Bytes, about.
+  std::uint64_t memory() const noexcept { return chunks_.size() * kChunkMemory; }
+
   // From `bit`, the first of a word, to the first word that is not zero, at most to `end`.
   std::uint64_t zeros_from(std::uint64_t bit, std::uint64_t end) const noexcept {
     const std::uint64_t begin = bit;
@@ -37,7 +40,9 @@ class SparseBits {
   }
 
  private:
-  static constexpr std::uint64_t kChunkBits = std::uint64_t{1} << 19U;  // 64 KiB
+  // 4 KiB: a single grain far from all others costs no more.
+  static constexpr std::uint64_t kChunkBits = std::uint64_t{1} << 15U;
+  static constexpr std::uint64_t kChunkMemory = kChunkBits / 8 + 128;  // with its place in the map
   using Chunk = std::vector<std::uint64_t>;
 
   static std::uint64_t word(const Chunk& chunk, std::uint64_t bit) noexcept {
@@ -84,6 +89,11 @@ class GrainSlots {
   GrainSlots(std::uint64_t origin, std::uint64_t grain_sectors)
       : origin_(origin), grain_sectors_(grain_sectors) {}
 
+  // Bytes, about, and with what a list takes while it grows.
+  std::uint64_t memory() const noexcept {
+    return bits_.memory() + 3 * unaligned_.size() * sizeof(unaligned_[0]);
+  }
+
   // False: another grain starts in that slot already.
   bool insert(std::uint64_t sector) {
     const std::uint64_t slot = (sector - origin_) / grain_sectors_;
@@ -95,10 +105,10 @@ class GrainSlots {
     return true;
   }
 
-  // The unaligned grains that reach into the grain behind them, by their sectors.
-  std::vector<std::uint64_t> overlapping() {
+  // Calls `visit` with the sector of each unaligned grain that reaches into the grain behind it.
+  template <class Visit>
+  void visit_overlapping(Visit visit) {
     std::sort(unaligned_.begin(), unaligned_.end());
-    std::vector<std::uint64_t> found;
     for (std::size_t i = 0; i < unaligned_.size(); ++i) {
       const std::uint64_t next_slot = unaligned_[i] / grain_sectors_ + 1;
       if (!bits_.get(next_slot))
@@ -108,12 +118,11 @@ class GrainSlots {
       const std::uint64_t next_start =
           next_unaligned ? unaligned_[i + 1] : next_slot * grain_sectors_;
       if (unaligned_[i] + grain_sectors_ > next_start)
-        found.push_back(origin_ + unaligned_[i]);
+        visit(origin_ + unaligned_[i]);
     }
-    return found;
   }
 
-  // Whether any grain touches [sector, sector + a grain). Requires: overlapping() was called.
+  // Whether any grain touches [sector, sector + a grain). Requires: visit_overlapping() was called.
   bool touched(std::uint64_t sector) const {
     const std::uint64_t slot = (sector - origin_) / grain_sectors_;
     if (bits_.get(slot))
@@ -122,7 +131,7 @@ class GrainSlots {
   }
 
   // From here on a slot counts as in use when any part of a grain, or of what occupy() names, lies
-  // in it. Requires: overlapping() was called.
+  // in it. Requires: visit_overlapping() was called.
   void occupy_tails() {
     for (const std::uint32_t sector : unaligned_)
       bits_.set(sector / grain_sectors_ + 1);

@@ -288,10 +288,10 @@ void SalvagedTables::find_shared() {
       if (entry.state() == GrainState::kData && !slots_->insert(entry.sector()))
         share((entry.sector() - origin()) / grain_sectors);
   }
-  for (const std::uint64_t sector : slots_->overlapping()) {
+  slots_->visit_overlapping([&](std::uint64_t sector) {
     share((sector - origin()) / grain_sectors);
     share((sector - origin()) / grain_sectors + 1);
-  }
+  });
   std::sort(shared_.begin(), shared_.end());
 }
 

@@ -245,7 +245,10 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
   if (!options.writable)
     return std::unique_ptr<SparseExtent>(
         new SparseExtent(file, kind, options, std::move(layout), nullptr, file_size, cache));
-  ASSIGN_OR_RETURN(const TableScan scan, scan_tables(file.file(), layout, options.size, {}));
+  auto scanned = scan_tables(file.file(), layout, options.size, {});
+  if (!scanned && scanned.error().code() == ErrorCode::kUnsupported)
+    return std::move(scanned).error().with_hint(kReadOnlyHint);
+  ASSIGN_OR_RETURN(const TableScan scan, std::move(scanned));
   RETURN_IF_ERROR(judge_scan(file.file(), kind.facts.unclean, scan));
   if (const std::uint64_t end = scan.highest_end / kSectorSize;
       kind.free_sector && end > kCowdLastFreeSector)

@@ -21,6 +21,9 @@ constexpr std::size_t kMaxFindings = 1000;
 // Bytes that 32-bit entries reach.
 constexpr std::uint64_t kEndOfEntries = (std::uint64_t{1} << 32U) * kSectorSize;
 constexpr std::size_t kMaxUnusedRanges = 65536;
+// Bytes, of what is kept of the grains. More would be grains of one sector all over 768 GiB, or a
+// terabyte of grains of 64 KiB that are not aligned, or an image made to take our memory.
+constexpr std::uint64_t kMostMemory = 192 * kMiB;
 
 class Scanner {
  public:
@@ -55,7 +58,7 @@ class Scanner {
     judge_redundant_only();
     // SESparse files are never written, and keep their own map of free space.
     if (has_sectors())
-      find_unused();
+      RETURN_IF_ERROR(find_unused());
     return std::move(scan_);
   }
 
@@ -107,9 +110,23 @@ class Scanner {
       redundant_.resize(primary_.size());
       RETURN_IF_ERROR(read_tables(directory_.redundant[first], redundant_));
     }
-    for (std::uint64_t i = 0; i < count; ++i)
+    for (std::uint64_t i = 0; i < count; ++i) {
       scan_table(first + i, i * table_bytes_);
+      RETURN_IF_ERROR(require_memory());
+    }
     return {};
+  }
+
+  Status require_memory() const {
+    if (slots_.memory() + 3 * redundant_only_.size() * sizeof(redundant_only_[0]) +
+            judge_.tables_in_data_area().size_bytes() <=
+        kMostMemory)
+      return {};
+    return Error::make(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: too many grains, or grains too far from each other, for a check of its "
+                    "tables: it would take more than {} MiB of memory",
+                    file_.name(), kMostMemory / kMiB));
   }
 
   void scan_table(std::uint64_t table, std::uint64_t at) {
@@ -189,15 +206,15 @@ class Scanner {
     if (judge_.fault_of(grain, redundant, entry) != nullptr)
       ++scan_.redundant_damaged;
     else if (entry.state() == GrainState::kData)
-      redundant_only_.push_back(entry.sector());
+      redundant_only_.push_back(static_cast<std::uint32_t>(entry.sector()));
   }
 
   void judge_overlaps() {
-    for (const std::uint64_t sector : slots_.overlapping()) {
+    slots_.visit_overlapping([&](std::uint64_t sector) {
       ++scan_.damaged;
       note(scan_.findings,
            fmt::format("the grain at file sector {} reaches into the next one", sector));
-    }
+    });
   }
 
   // Entries that only the redundant tables have must not name a grain that somebody else uses.
@@ -211,10 +228,12 @@ class Scanner {
     }
   }
 
-  void find_unused() {
+  Status find_unused() {
     slots_.occupy_tails();
-    for (const auto& [begin, end] : judge_.tables_in_data_area())
+    for (const auto& [begin, end] : judge_.tables_in_data_area()) {
       slots_.occupy(begin, end);
+      RETURN_IF_ERROR(require_memory());
+    }
     const std::uint64_t end = file_size_ / grain_bytes_;
     for (std::uint64_t slot = ceil_div(data_begin_, grain_bytes_); slot < end;) {
       const std::uint64_t count = slots_.unused_from(slot, end);
@@ -222,6 +241,7 @@ class Scanner {
         add_unused(slot, count);
       slot += std::max<std::uint64_t>(count, 1);
     }
+    return {};
   }
 
   void add_unused(std::uint64_t slot, std::uint64_t count) {
@@ -245,7 +265,7 @@ class Scanner {
   const std::uint64_t data_begin_;
   const GrainJudge judge_;
   GrainSlots slots_;
-  std::vector<std::uint64_t> redundant_only_;
+  std::vector<std::uint32_t> redundant_only_;  // sectors; only entries of 32 bits have two copies
   std::vector<std::byte> primary_;
   std::vector<std::byte> redundant_;
   TableScan scan_;

@@ -45,8 +45,9 @@ struct TableScan {
 };
 
 // Reads both copies of every table once, in large pieces. Memory: one bit a grain slot of the file
-// near grains in use, and four bytes for each grain that is not grain-aligned. `extent_bytes`: of
-// the disk. An error only when reading fails.
+// near grains in use, and four bytes for each grain that is not grain-aligned, or that only a
+// redundant table has; kUnsupported when that grows beyond a bound. Else an error only when reading
+// fails. `extent_bytes`: of the disk.
 Result<TableScan> scan_tables(const File& file, const GrainLayout& layout,
                               std::uint64_t extent_bytes, const Progress& progress);
 

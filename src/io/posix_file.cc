@@ -66,11 +66,30 @@ bool name_unnamed(int fd, const char* name) {
   return ::linkat(AT_FDCWD, way.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
 }
 
+// An empty file keeps the name free of others until it is replaced.
+bool rename_over_own(const char* from, const char* to) noexcept {
+  const UniqueFd own(
+      retry_on_eintr([&] { return ::open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600); }));
+  if (!own)
+    return false;
+  if (::rename(from, to) == 0)
+    return true;
+  const int err = errno;
+  ::unlink(to);
+  errno = err;
+  return false;
+}
+
 bool rename_new(const char* from, const char* to) noexcept {
   if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
     return true;
+  if (errno != EINVAL && errno != ENOSYS)
+    return false;
   // NFS for one cannot, but can have two names for a moment.
-  return (errno == EINVAL || errno == ENOSYS) && ::link(from, to) == 0 && ::unlink(from) == 0;
+  if (::link(from, to) == 0)
+    return ::unlink(from) == 0;
+  // Shared folders of virtual machines for one can do neither.
+  return errno != EEXIST && rename_over_own(from, to);
 }
 
 }  // namespace

@@ -100,6 +100,15 @@ TEST_F(GrainAllocatorTest, FreshSpaceBeginsBehindTheFile) {
   EXPECT_EQ(allocator.settle_end(), kBegin + 4 * kGrain);
 }
 
+TEST_F(GrainAllocatorTest, WhatEntriesDoNotReachIsNoSpace) {
+  constexpr std::uint64_t kLimit = std::uint64_t{1} << 41U;
+  auto allocator = make(1, 2 * kLimit);
+  allocator.add_unused(FileOffset(kLimit - kGrain), 2);
+  allocator.add_unused(FileOffset(kLimit + kGrain), 1);
+  EXPECT_EQ(take(allocator, 0, 1), kLimit - kGrain);
+  EXPECT_EQ(allocator.reserve(1, 1, false).error().code(), ErrorCode::kNoSpace);
+}
+
 TEST_F(GrainAllocatorTest, AStreamLiesInTheFileAsOnTheDisk) {
   auto allocator = make();
   const std::uint64_t begin = take(allocator, 100, 2);

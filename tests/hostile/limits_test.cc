@@ -3,7 +3,10 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <vmdk/check.h>
 
 #include "disk/disk_fixture.h"
 #include "memory_gauge.h"
@@ -48,6 +51,34 @@ TEST_F(LimitsTest, TheLargestDirectory) {
   EXPECT_LT(gauge.highest(), kMostMemory);
 }
 
+TEST_F(LimitsTest, TwoLargestDirectoriesOfTablesThatDoNotFollowEachOther) {
+  put_hole("/vm/disk.vmdk", kMostTables);
+  const std::uint64_t directory_sectors = kMostTables * 4 / kSectorSize;
+  const std::uint64_t redundant_at = 21 + directory_sectors;
+  const std::uint64_t overhead = redundant_at + directory_sectors;
+  SparseHeader header;
+  header.capacity = Sectors(kMostTables * kTableCoverage / kSectorSize);
+  header.flags = sparse_flag::kNewlineBytes | sparse_flag::kRedundantTables;
+  header.descriptor_offset = Sectors(1);
+  header.descriptor_size = Sectors(20);
+  header.gd_offset = Sectors(21);
+  header.rgd_offset = Sectors(redundant_at);
+  header.overhead = Sectors(overhead);
+  memory_.poke("/vm/disk.vmdk", 0, encode_sparse_header(header));
+  constexpr std::uint64_t kStep = 8;  // sectors; a table has four
+  memory_.truncate("/vm/disk.vmdk", (overhead + 2 * kMostTables * kStep) * kSectorSize);
+  std::vector<std::byte> places(kMostTables * 4);
+  for (const std::uint64_t copy : {0U, 1U}) {
+    for (std::uint64_t i = 0; i < kMostTables; ++i)
+      store_le32(places, i * 4,
+                 static_cast<std::uint32_t>(overhead + (copy * kMostTables + i) * kStep));
+    memory_.poke("/vm/disk.vmdk", (copy == 0 ? 21 : redundant_at) * kSectorSize, places);
+  }
+  const MemoryGauge gauge;
+  EXPECT_OK(open_readonly("/vm/disk.vmdk"));
+  EXPECT_LT(gauge.highest(), kMostMemory);
+}
+
 TEST_F(LimitsTest, OneTableMoreIsRefusedBeforeItsDirectoryIsRead) {
   put_hole("/vm/disk.vmdk", kMostTables + 1);
   const MemoryGauge gauge;
@@ -76,6 +107,46 @@ TEST_F(LimitsTest, FilesThatAreAllHole) {
   ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly("/vm/disk.vmdk"));
   EXPECT_EQ(read(*disk, 0, 1), std::string(1, '\0'));
   EXPECT_LT(gauge.highest(), 8 * kMiB);
+}
+
+// Each grain as far from the next as makes the map of grains in use largest.
+constexpr std::uint64_t kFarApart = 32768;  // grains
+constexpr std::uint64_t kManyGrains = 100'000;
+
+TEST_F(LimitsTest, GrainsFarApartAreNotCheckedAtAnyPrice) {
+  CowdSpec spec;
+  spec.capacity = 64 * kMiB;
+  for (std::uint64_t i = 0; i < kManyGrains; ++i)
+    spec.grains.push_back({.index = i, .entry = (i + 1) * kFarApart});
+  ASSERT_OK(build_cowd_disk(memory_, "/vm/disk.vmdk", spec));
+  memory_.truncate("/vm/disk-delta.vmdk", std::uint64_t{1} << 41U);
+  const MemoryGauge gauge;
+  EXPECT_THAT(open("/vm/disk.vmdk"), HasMessage("/vm/disk-delta.vmdk: too many grains"));
+  EXPECT_THAT(open("/vm/disk.vmdk").error().hint(), testing::HasSubstr("-r mounts it"));
+  EXPECT_THAT(check_image(files_, "/vm/disk.vmdk", {}), HasMessage("more than 192 MiB"));
+  EXPECT_OK(open_readonly("/vm/disk.vmdk"));
+  EXPECT_LT(gauge.highest(), kMostMemory);
+}
+
+TEST_F(LimitsTest, SesparseGrainsFarApartToo) {
+  SeSparseSpec spec;
+  spec.capacity = kGiB;
+  for (std::uint64_t i = 0; i < kManyGrains; ++i) {
+    const std::uint64_t number = i * kFarApart;
+    spec.grains.push_back(
+        {.index = i,
+         .entry = (std::uint64_t{3} << 60U) | ((number % 4096) << 48U) | (number / 4096)});
+  }
+  spec.edit_header = [](std::span<std::byte> header) {
+    constexpr std::size_t kGrainsLengthAt = 200;
+    store_le64(header, kGrainsLengthAt, std::uint64_t{1} << 50U);
+  };
+  ASSERT_OK(build_sesparse_disk(memory_, "/vm/disk.vmdk", spec));
+  memory_.truncate("/vm/disk-sesparse.vmdk", std::uint64_t{1} << 60U);
+  const MemoryGauge gauge;
+  EXPECT_THAT(check_image(files_, "/vm/disk.vmdk", {}), HasMessage("more than 192 MiB"));
+  EXPECT_OK(open_readonly("/vm/disk.vmdk"));
+  EXPECT_LT(gauge.highest(), kMostMemory);
 }
 
 // The gauge itself, or the tests above would show nothing.

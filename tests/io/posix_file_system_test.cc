@@ -2,14 +2,20 @@
 #include "io/posix_file_system.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstring>
 #include <iterator>
 #include <string>
@@ -198,6 +204,36 @@ TEST_F(PosixFileSystemTest, AFileWithoutANameIsSeenByNobody) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   EXPECT_TRUE((*file)->lock(LockMode::kWrite));
   EXPECT_EQ(system_.create_unnamed(folder_ / "missing").error().errno_value(), ENOENT);
+}
+
+// From here on this process finds no file system that can link, or rename without replacing.
+bool forbid_links() {
+  const auto load_number = [] { return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0); };
+  const auto answer = [](std::uint32_t number, std::uint32_t err) {
+    return std::array{sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+                      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err)};
+  };
+  std::vector<sock_filter> program{load_number()};
+  for (const auto& rule :
+       {answer(SYS_renameat2, EINVAL), answer(SYS_link, EPERM), answer(SYS_linkat, EPERM)})
+    program.insert(program.end(), rule.begin(), rule.end());
+  program.push_back(sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(PosixFileSystemTest, AHiddenFileGetsItsNameWhereNothingCanBeLinked) {
+  const auto path = folder_ / "disk.vmdk";
+  EXPECT_TRUE(in_child([&] {
+    PosixFileSystem hiding(BeneathLookup::kAutomatic, HidingPlace::kOtherName);
+    const auto first = hiding.create_hidden(path);
+    const auto second = hiding.create_hidden(path);
+    return first && second && forbid_links() && (*first)->lock(LockMode::kWrite) &&
+           write_text(**first, 0, "first") && (*first)->reveal() &&
+           (*second)->reveal().error().errno_value() == EEXIST;
+  }));
+  EXPECT_EQ(text_of(path), "first");
 }
 
 class HiddenFileTest : public PosixFileSystemTest,

@@ -24,6 +24,7 @@
 #include "extent/open_file.h"
 #include "extent/stream_extent.h"
 #include "extent/stream_scan.h"
+#include "extent/table_cache.h"
 #include "extent/table_scan.h"
 
 namespace vmdk {
@@ -280,6 +281,10 @@ class Checker {
     const File& file = sparse.file->file();
     if (auto valid = validate_against_file(header, sparse.file_size); !valid)
       return note_damage(*sparse.file, valid.error());
+    if (header.table_count() > TableCache::kMaxKnownTables)
+      return Error::make(ErrorCode::kUnsupported,
+                         fmt::format("{}: has more than {} grain tables", sparse.file->name(),
+                                     TableCache::kMaxKnownTables));
     auto directory = read_grain_directory(file, header, sparse.file_size);
     if (!directory)
       return note_damage(*sparse.file, directory.error());

@@ -77,7 +77,9 @@ class Disk::Impl {
     RETURN_IF_ERROR(judge_options(options_));
     allow_named(image);
     ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
+    const FileId top_id = top_file.file->id();
     ASSIGN_OR_RETURN(chain_, Chain::open(file_system_, std::move(top_file), context()));
+    RETURN_IF_ERROR(require_overlay_in_place(top_id));
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     tell_salvaged();
@@ -99,6 +101,20 @@ class Disk::Impl {
     new_overlay_ = std::move(overlay.made);
     return TopFile{std::move(overlay.path), std::move(overlay.file),
                    options_.overlay->file.empty()};
+  }
+
+  // Who made the overlay takes it away again when its own open fails, which may have been while we
+  // waited for its lock. Nobody would ever find what is written to a file without a name.
+  Status require_overlay_in_place(FileId id) {
+    if (!options_.overlay || options_.overlay->file.empty())
+      return {};
+    const auto there = file_system_.open(options_.overlay->file, Access::kReadOnly);
+    if (there && (*there)->id() == id)
+      return {};
+    return Error::make(
+        ErrorCode::kBusy,
+        fmt::format("{}: was taken away by another program while it was being opened",
+                    options_.overlay->file.native()));
   }
 
   Result<DiskInfo> look(const std::filesystem::path& image) {

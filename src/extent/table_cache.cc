@@ -11,8 +11,6 @@ namespace {
 // all. Large disks have many places without a table.
 constexpr std::uint64_t kTablesTried = 1024;
 constexpr std::uint64_t kClockSteps = 16384;
-// Of 64 KiB grains: 128 TiB.
-constexpr std::uint64_t kMaxKnownTables = std::uint64_t{4} << 20U;
 // Fewer would make a disk whose working set is a handful of tables read them over and over.
 constexpr std::uint64_t kLeastTables = 16;
 // Of the budget, when tables are large.

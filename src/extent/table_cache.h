@@ -20,6 +20,9 @@ class GrainTables;
 // a request never waits for memory here, so its own tables may pass the budget.
 class TableCache {
  public:
+  // Of a chain. With 64 KiB grains: 128 TiB.
+  static constexpr std::uint64_t kMaxKnownTables = std::uint64_t{4} << 20U;
+
   TableCache(std::uint64_t budget_bytes, RequestEpochs& epochs) noexcept;
   ~TableCache();
   TableCache(const TableCache&) = delete;

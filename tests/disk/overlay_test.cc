@@ -11,6 +11,7 @@
 #include "disk_fixture.h"
 #include "support/crash_file_system.h"
 #include "support/faulty_file_system.h"
+#include "support/intercepting_file_system.h"
 #include "support/stream_builder.h"
 
 namespace vmdk::test {
@@ -300,6 +301,35 @@ TEST_F(OverlayTest, AnOverlayThatWasThereSurvivesAFailure) {
     disk->abandon();
   }
   EXPECT_TRUE(memory_.exists("/vm/o.vmdk"));
+}
+
+// Takes a file away when it is about to be locked.
+class TakesAway : public InterceptingFileSystem {
+ public:
+  TakesAway(MemoryFileSystem& below, std::string path)
+      : InterceptingFileSystem(below), memory_(below), path_(std::move(path)) {}
+
+ protected:
+  std::optional<Fault> intercept(const FileOperation& operation) override {
+    if (operation.kind == OpKind::kLock && operation.file == path_ && memory_.exists(path_))
+      EXPECT_OK(memory_.remove(path_));
+    return std::nullopt;
+  }
+
+ private:
+  MemoryFileSystem& memory_;
+  const std::string path_;
+};
+
+// Another program made it, failed, and cleaned up, while this one waited for the lock.
+TEST_F(OverlayTest, AFileThatLostItsNameIsNotWrittenTo) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  { ASSERT_OK(open_over("/vm/base.vmdk", "/vm/o.vmdk")); }
+  TakesAway files(memory_, "/vm/o.vmdk");
+  options_.overlay = Overlay{"/vm/o.vmdk", {}};
+  const auto disk = Disk::open(files, "/vm/base.vmdk", options_);
+  EXPECT_THAT(disk, IsError(ErrorCode::kBusy));
+  EXPECT_THAT(disk, HasMessage("/vm/o.vmdk: was taken away"));
 }
 
 TEST_F(OverlayTest, IsForDisksThatAreWritten) {

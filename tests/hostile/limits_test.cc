@@ -85,6 +85,9 @@ TEST_F(LimitsTest, OneTableMoreIsRefusedBeforeItsDirectoryIsRead) {
   EXPECT_THAT(open_readonly("/vm/disk.vmdk"), HasMessage("more than 4194304 grain tables"));
   EXPECT_LT(gauge.highest(), 2 * kMiB);
   EXPECT_LT(files_.total().read_bytes(), kMiB);
+  EXPECT_THAT(check_image(files_, "/vm/disk.vmdk", {}),
+              HasMessage("more than 4194304 grain tables"));
+  EXPECT_LT(gauge.highest(), 2 * kMiB);
 }
 
 TEST_F(LimitsTest, AChainCountsAsOne) {

@@ -311,8 +311,9 @@ class TakesAway : public InterceptingFileSystem {
 
  protected:
   std::optional<Fault> intercept(const FileOperation& operation) override {
-    if (operation.kind == OpKind::kLock && operation.file == path_ && memory_.exists(path_))
+    if (operation.kind == OpKind::kLock && operation.file == path_ && memory_.exists(path_)) {
       EXPECT_OK(memory_.remove(path_));
+    }
     return std::nullopt;
   }
 

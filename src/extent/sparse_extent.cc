@@ -68,13 +68,6 @@ class ClaimGuard {
   std::uint64_t kept_ = 0;
 };
 
-Status require_room(const File& file, std::uint64_t tables, const TableCache& cache) {
-  if (cache.has_room_for(tables))
-    return {};
-  return Error::make(ErrorCode::kUnsupported,
-                     fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
-}
-
 // Tables that a hosted extent lacks can be added, but VMware's programs compute where tables are.
 Status prepare_missing(const File& file, const SparseHeader& header,
                        const SparseExtent::Options& options, GrainDirectory& directory) {
@@ -183,7 +176,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
   if (options.salvage != nullptr)
     return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
-  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   if (options.writable && directory.has_missing_tables())
     RETURN_IF_ERROR(prepare_missing(file.file(), header, options, directory));
@@ -215,7 +208,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
     return not_written(fmt::format("flags {:#x} of its header are not known", header.flags));
   if (options.writable && !is_power_of_two(header.grain_size.count()))
     return not_written(fmt::format("grains of {} sectors", header.grain_size.count()));
-  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
                    file_size, cache);
@@ -231,7 +224,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file,
   if (options.salvage != nullptr)
     return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
-  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
                    file_size, cache);
@@ -265,7 +258,7 @@ template <class Header>
 Result<std::unique_ptr<SparseExtent>> SparseExtent::open_salvaged(
     OpenFile& file, const Header& header, const Kind& kind, const Options& options,
     std::uint64_t file_size, TableCache& cache) {
-  RETURN_IF_ERROR(require_room(file.file(), header.table_count(), cache));
+  RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(DamagedDirectory damaged,
                    read_damaged_directory(file.file(), header, file_size));
   GrainLayout layout = layout_of(header, std::move(damaged.directory), options.size);

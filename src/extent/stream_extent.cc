@@ -48,13 +48,6 @@ class TabledRecords : public RecordIndex {
   GrainTables tables_;
 };
 
-Status require_room(const File& file, const SparseHeader& header, const TableCache& cache) {
-  if (cache.has_room_for(header.table_count()))
-    return {};
-  return Error::make(ErrorCode::kUnsupported,
-                     fmt::format("{}: the chain has more than 4194304 grain tables", file.name()));
-}
-
 // What the tables of a damaged stream know. nullptr: they cannot be found.
 std::unique_ptr<RecordIndex> damaged_tables(const File& file, const SparseHeader& header,
                                             const StreamShape& shape, TableCache& cache,
@@ -156,7 +149,7 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open(OpenFile& file, const S
                                                          std::uint64_t size, const Shared& shared) {
   ASSIGN_OR_RETURN(const SparseHeader counts, read_stream_header(file.file(), header));
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
-  RETURN_IF_ERROR(require_room(file.file(), counts, shared.tables));
+  RETURN_IF_ERROR(shared.tables.require_room(file.name(), counts.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), counts, file_size));
   const StreamShape shape{
       .grain_bytes = counts.grain_bytes(), .extent_bytes = size, .file_size = file_size};
@@ -169,7 +162,7 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open(OpenFile& file, const S
 Result<std::unique_ptr<StreamExtent>> StreamExtent::open_salvaged(
     OpenFile& file, const SparseHeader& header, std::uint64_t size, const Shared& shared,
     SalvageNotes& notes, const Progress& progress) {
-  RETURN_IF_ERROR(require_room(file.file(), header, shared.tables));
+  RETURN_IF_ERROR(shared.tables.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   const StreamShape shape{
       .grain_bytes = header.grain_bytes(), .extent_bytes = size, .file_size = file_size};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "extent/grain_tables.h"
 
 namespace vmdk {
@@ -31,6 +33,14 @@ TableCache::~TableCache() = default;
 
 bool TableCache::has_room_for(std::uint64_t count) const noexcept {
   return count <= kMaxKnownTables && known_.load() + count <= kMaxKnownTables;
+}
+
+Status TableCache::require_room(std::string_view file, std::uint64_t count) const {
+  if (has_room_for(count))
+    return {};
+  return Error::make(
+      ErrorCode::kUnsupported,
+      fmt::format("{}: the chain has more than {} grain tables", file, kMaxKnownTables));
 }
 
 void TableCache::enrol(GrainTables& tables) {

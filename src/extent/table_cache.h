@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+#include <vmdk/result.h>
 
 #include "extent/grain_table.h"
 #include "extent/request_epochs.h"
@@ -31,6 +34,8 @@ class TableCache {
   // Whether that many more tables may be known by their directories, in memory or not. What a
   // directory takes does not come out of the budget, so the whole chain has this bound.
   bool has_room_for(std::uint64_t count) const noexcept;
+  // kUnsupported, in the name of `file`, when not.
+  Status require_room(std::string_view file, std::uint64_t count) const;
 
   // A set of tables takes part, and its directory counts, from enrol() to dismiss(). Tables of more
   // entries than the common 512 are those of small grains: no budget holds a large disk's, so the

@@ -57,6 +57,18 @@ class CowdTest : public DiskFixture {
     return built ? *built : BuiltCowd{};
   }
 
+  // /vm/d.vmdk, of which the last grain is three sectors of the disk, and its file ends with them.
+  // Returns where the file would end with the grain.
+  std::uint64_t make_short_ended() {
+    CowdSpec spec;
+    spec.capacity = kMiB + 3 * kSectorSize;
+    spec.grain_size = 4096;
+    spec.grains = {{.index = kMiB / 4096, .data = filled(3 * kSectorSize, 's')}};
+    const BuiltCowd built = make_cowd("/vm/d.vmdk", spec);
+    memory_.truncate("/vm/d-delta.vmdk", built.file_size - 5 * kSectorSize);
+    return built.file_size;
+  }
+
   void expect_model(Disk& disk, const ReferenceDisk& model) {
     std::vector<std::byte> bytes(disk.capacity());
     ASSERT_OK(disk.read(DiskOffset(0), bytes));
@@ -406,46 +418,36 @@ TEST_F(CowdTest, AGrainBehindWhichNoFreeSectorCanLie) {
 
 // The file may end with the disk, or with its last grain; the free sector may lie at either end.
 TEST_F(CowdTest, AShortLastGrainIsNoLeak) {
-  CowdSpec spec;
-  spec.capacity = kMiB + 3 * kSectorSize;
-  spec.grain_size = 4096;
-  spec.grains = {{.index = kMiB / 4096, .data = filled(3 * kSectorSize, 's')}};
-  const BuiltCowd built = make_cowd("/vm/d.vmdk", spec);
+  const std::uint64_t whole_end = make_short_ended();
   const std::string delta = "/vm/d-delta.vmdk";
-  const std::uint64_t short_end = built.file_size - 5 * kSectorSize;
-  memory_.truncate(delta, short_end);
-  for (const std::uint64_t end : {short_end, built.file_size}) {
+  const std::uint64_t short_end = memory_.size(delta);
+  for (const std::uint64_t end : {short_end, whole_end}) {
     poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(end / kSectorSize));
     EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
   }
-  for (const std::uint64_t end : {short_end - kSectorSize, built.file_size + kSectorSize}) {
+  for (const std::uint64_t end : {short_end - kSectorSize, whole_end + kSectorSize}) {
     poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(end / kSectorSize));
     EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 3);
     EXPECT_EQ(check("/vm/d.vmdk", true).exit_code(), 0);
     EXPECT_EQ(free_sector(delta) * kSectorSize, memory_.size(delta));
-    EXPECT_EQ(memory_.size(delta), built.file_size) << "the next grain lies behind a whole one";
+    EXPECT_EQ(memory_.size(delta), whole_end) << "the next grain lies behind a whole one";
     memory_.truncate(delta, short_end);
   }
 }
 
 // Who appends next does it at the free sector, and must not get into the last grain.
 TEST_F(CowdTest, AShortLastGrainIsWholeAfterAWrite) {
-  CowdSpec spec;
-  spec.capacity = kMiB + 3 * kSectorSize;
-  spec.grain_size = 4096;
-  spec.grains = {{.index = kMiB / 4096, .data = filled(3 * kSectorSize, 's')}};
-  const BuiltCowd built = make_cowd("/vm/d.vmdk", spec);
+  const std::uint64_t whole_end = make_short_ended();
   const std::string delta = "/vm/d-delta.vmdk";
-  const std::uint64_t short_end = built.file_size - 5 * kSectorSize;
-  memory_.truncate(delta, short_end);
+  const std::uint64_t short_end = memory_.size(delta);
   poke_entry(delta, kCowdFreeSectorAt, static_cast<std::uint32_t>(short_end / kSectorSize));
   {
     ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
     ASSERT_OK(disk->write(DiskOffset(kMiB), filled(kSectorSize, 'n')));
     ASSERT_OK(disk->close());
   }
-  EXPECT_EQ(memory_.size(delta), built.file_size);
-  EXPECT_EQ(free_sector(delta) * kSectorSize, built.file_size);
+  EXPECT_EQ(memory_.size(delta), whole_end);
+  EXPECT_EQ(free_sector(delta) * kSectorSize, whole_end);
   EXPECT_EQ(check("/vm/d.vmdk").exit_code(), 0) << findings_;
 }
 

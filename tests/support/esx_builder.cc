@@ -1,6 +1,7 @@
 #include "support/esx_builder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,15 @@ namespace vmdk::test {
 namespace {
 
 constexpr std::uint64_t kCowdHeaderBytes = 2048;
+
+// The end of every builder: the file gets its length, and is durable.
+template <class Built>
+Result<Built> finish(File& file, Built built, std::uint64_t end) {
+  RETURN_IF_ERROR(file.resize(end));
+  RETURN_IF_ERROR(file.sync());
+  built.file_size = end;
+  return built;
+}
 
 class CowdBuilder {
  public:
@@ -27,10 +37,7 @@ class CowdBuilder {
     for (const std::uint64_t table : spec_.empty_tables)
       RETURN_IF_ERROR(make_table(table));
     RETURN_IF_ERROR(write_header());
-    RETURN_IF_ERROR(file_.resize(end_));
-    RETURN_IF_ERROR(file_.sync());
-    built_.file_size = end_;
-    return built_;
+    return finish(file_, built_, end_);
   }
 
  private:
@@ -98,10 +105,7 @@ class SeSparseBuilder {
       RETURN_IF_ERROR(write_grain(grain));
     RETURN_IF_ERROR(write_volatile_header());
     RETURN_IF_ERROR(write_header());
-    RETURN_IF_ERROR(file_.resize(end_));
-    RETURN_IF_ERROR(file_.sync());
-    built_.file_size = end_;
-    return built_;
+    return finish(file_, built_, end_);
   }
 
  private:
@@ -201,6 +205,13 @@ class SeSparseBuilder {
   std::uint64_t end_ = 0;
 };
 
+template <class Builder, class Spec>
+auto build_extent(FileSystem& file_system, const std::filesystem::path& path, const Spec& spec)
+    -> decltype(std::declval<Builder>().run()) {
+  ASSIGN_OR_RETURN(auto file, file_system.create(path));
+  return Builder(*file, spec).run();
+}
+
 // disk-delta.vmdk beside disk.vmdk, and the descriptor that names it.
 Result<std::filesystem::path> add_descriptor(FileSystem& file_system,
                                              const std::filesystem::path& path,
@@ -219,8 +230,7 @@ Result<std::filesystem::path> add_descriptor(FileSystem& file_system,
 
 Result<BuiltCowd> build_cowd(FileSystem& file_system, const std::filesystem::path& path,
                              const CowdSpec& spec) {
-  ASSIGN_OR_RETURN(auto file, file_system.create(path));
-  return CowdBuilder(*file, spec).run();
+  return build_extent<CowdBuilder>(file_system, path, spec);
 }
 
 Result<BuiltCowd> build_cowd_disk(FileSystem& file_system, const std::filesystem::path& path,
@@ -233,8 +243,7 @@ Result<BuiltCowd> build_cowd_disk(FileSystem& file_system, const std::filesystem
 
 Result<BuiltSeSparse> build_sesparse(FileSystem& file_system, const std::filesystem::path& path,
                                      const SeSparseSpec& spec) {
-  ASSIGN_OR_RETURN(auto file, file_system.create(path));
-  return SeSparseBuilder(*file, spec).run();
+  return build_extent<SeSparseBuilder>(file_system, path, spec);
 }
 
 Result<BuiltSeSparse> build_sesparse_disk(FileSystem& file_system,

@@ -1,0 +1,129 @@
+// vmdkctl: words, help, messages.
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "vmdkctl_fixture.h"
+
+namespace vmdk::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST_F(VmdkctlTest, WantsAVerb) {
+  const CommandResult result = vmdkctl("");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "vmdkctl: a verb is missing\n    hint: vmdkctl --help\n");
+}
+
+TEST_F(VmdkctlTest, SuggestsTheVerbThatWasMeant) {
+  const CommandResult result = vmdkctl("crate disk.vmdk 1M");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.err, HasSubstr("unknown verb \"crate\" (did you mean \"create\"?)"));
+}
+
+TEST_F(VmdkctlTest, SuggestsTheOptionThatWasMeant) {
+  const CommandResult result = vmdkctl("create --grian=4K disk.vmdk 1M");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.err,
+              HasSubstr("create: unknown option \"--grian\" (did you mean \"--grain\"?)"));
+  EXPECT_FALSE(fs::exists(path("disk.vmdk")));
+}
+
+TEST_F(VmdkctlTest, DoesNotGuessOptionsFromTheirBeginnings) {
+  const CommandResult result = vmdkctl("create --gra=4K disk.vmdk 1M");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.err, HasSubstr("unknown option \"--gra\""));
+}
+
+TEST_F(VmdkctlTest, CountsOperands) {
+  EXPECT_THAT(vmdkctl("check").err, HasSubstr("check: IMAGE is missing"));
+  EXPECT_THAT(vmdkctl("map a b").err, HasSubstr("\"b\" is one operand too many"));
+  EXPECT_EQ(vmdkctl("check").status, 1);
+  EXPECT_EQ(vmdkctl("map a b").status, 1);
+}
+
+TEST_F(VmdkctlTest, TellsItsVersion) {
+  const CommandResult result = vmdkctl("--version");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "vmdkctl " VMDK_VERSION "\n");
+}
+
+const std::map<std::string, std::set<std::string>>& known_options() {
+  static const std::map<std::string, std::set<std::string>> options{
+      {"create",
+       {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
+        "--allow-dir", "--progress", "--help"}},
+      {"info",
+       {"--json", "--force", "--layer", "--salvage", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"check",
+       {"--json", "--repair", "--force", "--progress", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"map",
+       {"--json", "--share", "--force", "--layer", "--salvage", "--parent", "--search",
+        "--allow-dir", "--allow-devices", "--help"}},
+  };
+  return options;
+}
+
+TEST_F(VmdkctlTest, HelpShowsEveryOptionAndNoOther) {
+  const std::regex option("^ +(?:-[a-zA-Z], )?(--[a-z-]+)");
+  for (const auto& [verb, expected] : known_options()) {
+    const CommandResult result = vmdkctl(verb + " --help");
+    EXPECT_EQ(result.status, 0) << verb;
+    EXPECT_EQ(result.err, "") << verb;
+    std::set<std::string> shown;
+    for (const std::string& line : lines_of(result.out)) {
+      std::smatch match;
+      if (std::regex_search(line, match, option))
+        shown.insert(match[1]);
+    }
+    EXPECT_EQ(shown, expected) << verb;
+  }
+}
+
+TEST_F(VmdkctlTest, KnowsEveryOptionThatHelpShows) {
+  for (const auto& [verb, options] : known_options()) {
+    for (const std::string& option : options) {
+      // Without an operand, with a value where one may follow: only the name can be unknown.
+      const CommandResult result = vmdkctl(verb + " " + option);
+      EXPECT_THAT(result.err, Not(HasSubstr("unknown option"))) << verb << ' ' << option;
+    }
+  }
+}
+
+TEST_F(VmdkctlTest, HelpFitsAScreen) {
+  for (const std::string words :
+       {"--help", "create --help", "info --help", "check --help", "map --help"}) {
+    const std::vector<std::string> lines = lines_of(vmdkctl(words).out);
+    EXPECT_LE(lines.size(), 24U) << words;
+    EXPECT_GE(lines.size(), 5U) << words;
+    for (const std::string& line : lines)
+      EXPECT_LE(line.size(), 80U) << words << ": " << line;
+  }
+}
+
+TEST_F(VmdkctlTest, OverallHelpNamesEveryVerb) {
+  const std::string help = vmdkctl("--help").out;
+  for (const auto& [verb, options] : known_options())
+    EXPECT_THAT(help, HasSubstr("\n  " + verb + " ")) << verb;
+}
+
+TEST_F(VmdkctlTest, FailsWhenItsOutputCannotBeWritten) {
+  create("disk.vmdk 1M");
+  const CommandResult result = vmdkctl("info disk.vmdk >/dev/full");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("standard output: No space left on device"));
+  // For check, 2 would say that the image is damaged.
+  EXPECT_EQ(vmdkctl("check disk.vmdk >/dev/full").status, 1);
+}
+
+}  // namespace
+}  // namespace vmdk::test

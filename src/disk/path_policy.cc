@@ -122,7 +122,10 @@ Result<std::unique_ptr<File>> PathPolicy::open_extent(const fs::path& descriptor
   if (const ErrorCode why = as_named.error().code();
       why != ErrorCode::kNotFound && why != ErrorCode::kDenied)
     return as_named;
-  auto beside = open(descriptor_folder, base_name(in_utf8), access);
+  const std::string last = base_name(in_utf8);
+  if (last.empty())
+    return as_named;  // in an encoding that is not known, a backslash may be half of a character
+  auto beside = open(descriptor_folder, last, access);
   // What a file beside the descriptor answers, a busy one say, tells more than the path's absence.
   return beside || beside.error().code() != ErrorCode::kNotFound ? std::move(beside)
                                                                  : std::move(as_named);

@@ -202,7 +202,7 @@ std::optional<std::string> Descriptor::value(std::string_view key) const {
 }
 
 std::string Descriptor::in_utf8(const std::string& name) const {
-  return to_utf8(name, value("encoding").value_or("")).value_or(name);
+  return names_ != nullptr ? names_->to_utf8(name).value_or(name) : name;
 }
 
 // Takes the known keys over and demands the ones no image can do without.
@@ -211,9 +211,19 @@ Status Descriptor::finish() {
   RETURN_IF_ERROR(take_content_ids());
   RETURN_IF_ERROR(take_create_type());
   parent_hint_ = value("parentFileNameHint").value_or("");
+  take_encoding();
   if (extents_.empty())
     return corrupt("the descriptor has no extent line");
   return {};
+}
+
+void Descriptor::take_encoding() {
+  const std::string encoding = value("encoding").value_or("");
+  if (is_utf8_already(encoding))
+    return;
+  names_ = NameConverter::open(encoding);
+  if (names_ == nullptr)
+    unknown_encoding_ = encoding;
 }
 
 Status Descriptor::take_version() {

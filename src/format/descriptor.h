@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,8 @@
 #include <vmdk/units.h>
 
 namespace vmdk {
+
+class NameConverter;
 
 enum class ExtentAccess { kReadWrite, kReadOnly, kNoAccess };
 enum class ExtentType { kFlat, kSparse, kZero, kVmfs, kVmfsSparse, kVmfsRdm, kVmfsRaw, kSeSparse };
@@ -75,8 +78,11 @@ class Descriptor {
   std::optional<std::string> value(std::string_view key) const;
 
   // A name of this descriptor in UTF-8, by its `encoding` key; unchanged where there is nothing to
-  // convert or it cannot be done.
+  // convert or it cannot be done. One thread at a time.
   std::string in_utf8(const std::string& name) const;
+
+  // The value of its `encoding` key, if names in it cannot be converted; else empty.
+  const std::string& unknown_encoding() const noexcept { return unknown_encoding_; }
 
   // A file beside the disk notes which of its blocks change: version 3, or a changeTrackPath.
   bool has_change_tracking() const;
@@ -106,6 +112,7 @@ class Descriptor {
   Status take_version();
   Status take_content_ids();
   Status take_create_type();
+  void take_encoding();
   const Assignment* find(std::string_view key) const noexcept;
   Assignment* find_mutable(std::string_view key) noexcept;
 
@@ -118,6 +125,9 @@ class Descriptor {
   std::string parent_hint_;
   std::string create_type_;
   Sectors capacity_;
+  std::shared_ptr<NameConverter>
+      names_;  // null: there is nothing to convert, or it is not known how
+  std::string unknown_encoding_;
 };
 
 // What a new descriptor says; rendered in the form of docs/format.md.

@@ -25,8 +25,12 @@ bool is_utf8(std::string_view text) {
 }
 
 void convert(std::string_view name, std::string_view encoding) {
-  const std::optional<std::string> converted = vmdk::to_utf8(name, encoding);
+  const auto converter = vmdk::NameConverter::open(encoding);
+  if (converter == nullptr)
+    return;
+  const std::optional<std::string> converted = converter->to_utf8(name);
   vmdk::test::require(!converted || is_utf8(*converted), "what was converted is UTF-8");
+  vmdk::test::require(converter->to_utf8(name) == converted, "nothing is left of the last name");
 }
 
 }  // namespace
@@ -36,7 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t end = std::min(text.find('\n'), text.size());
   const std::string_view name = text.substr(std::min(end + 1, text.size()));
   convert(name, text.substr(0, end));
-  for (const char* encoding : {"windows-1252", "GBK", "Shift_JIS", "Big5", "EUC-KR", "GB18030"})
+  for (const char* encoding :
+       {"windows-1252", "GBK", "Shift_JIS", "Big5", "EUC-KR", "GB18030", "ISO-8859-5"})
     convert(name, encoding);
   return 0;
 }

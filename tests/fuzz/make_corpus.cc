@@ -188,7 +188,7 @@ bool save_names(const std::filesystem::path& folder) {
   for (const std::string text :
        {"windows-1252\nGr\xFC\xDF\x65.vmdk", "GBK\n\xB4\xC5\xC5\xCC.vmdk",
         "Shift_JIS\n\x95\x5C.vmdk", "Big5\n\xBA\xCF\xBA\xD0.vmdk", "UTF-16LE\na", "UTF-7\n+AGE-",
-        "ISO-2022-JP\n\x1B$B0B\x1B(B", "EUC-KR\n\xB0\xA1", "UTF-8\na"}) {
+        "ISO-2022-JP\n\x1B$B0B\x1B(B", "EUC-KR\n\xB0\xA1", "ISO-8859-5\n\xB8", "UTF-8\na"}) {
     if (!save(folder / "encoding" / std::to_string(number++), std::as_bytes(std::span(text))))
       return false;
   }

@@ -220,7 +220,12 @@ const std::vector<Row>& descriptor_rows() {
        .answer = Answer::kOpened},
       {.name = "B31_unknown_encoding",
        .make = with_flat(descriptor("encoding=\"klingon\"\n" + flat_line("\x95\x5C"))),
-       .cause = "extent in line 7"},
+       .cause = "the names are in the encoding \"klingon\", which is not known"},
+      {.name = "B31_encoding_that_nobody_writes",
+       .make = with_flat(descriptor("encoding=\"UTF-7\"\n" + flat_line("\x95\x5C"))),
+       .cause = "the names are in the encoding \"UTF-7\", which is not known"},
+      sound("B31_unknown_encoding_of_a_plain_name",
+            descriptor("encoding=\"klingon\"\n" + flat_line())),
       {.name = "B31_signs_in_a_name",
        .make =
            [](MemoryFileSystem& files) {

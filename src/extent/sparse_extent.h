@@ -102,6 +102,10 @@ class SparseExtent : public Extent {
   static GrainAllocator::Start start_of(const Kind& kind, const Options& options,
                                         const GrainLayout& layout, const TableScan* scan,
                                         std::uint64_t file_size);
+
+  // Whether close() is to take the mark away.
+  bool owns_mark() const noexcept { return marked_ || healed_; }
+
   Status write_mark(bool unclean);
   Status raise_free_sector(std::uint64_t end);
   Status set_free_sector(std::uint64_t end);
@@ -117,7 +121,8 @@ class SparseExtent : public Extent {
   std::uint64_t free_sector_ = 0;       // as the file has it; changed by one thread at a time
   std::uint64_t used_end_at_open_ = 0;  // bytes: of the metadata and the grains; writable only
   std::vector<std::uint64_t> unequal_tables_;  // of an interrupted commit; until healed
-  bool marked_ = false;                        // this open set the mark, or healed under it
+  bool healed_ = false;  // what an earlier session left under its mark is finished
+  bool marked_ = false;  // the mark is set, and the free sector behind what was in use at open
 };
 
 }  // namespace vmdk

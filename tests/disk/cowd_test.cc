@@ -572,6 +572,17 @@ TEST_F(CowdDamageTest, AFreeSectorAmongTheGrainsIsRaisedBeforeAWrite) {
   EXPECT_EQ(free_sector(kDelta) * kSectorSize, built_.file_size);
 }
 
+TEST_F(CowdDamageTest, AFreeSectorUnderAnOldMarkIsRaisedBeforeAWriteToo) {
+  poke_entry(kDelta, kCowdFreeSectorAt, 10);
+  poke_entry(kDelta, kCowdUncleanAt, 1);
+  ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+  ASSERT_OK(disk->write(DiskOffset(0), filled(512, 9)));
+  EXPECT_EQ(free_sector(kDelta) * kSectorSize, built_.file_size);
+  ASSERT_OK(disk->close());
+  EXPECT_EQ(free_sector(kDelta) * kSectorSize, built_.file_size);
+  EXPECT_EQ(peek(kDelta, kCowdUncleanAt), 0U);
+}
+
 TEST_F(CowdDamageTest, TheMarkAndLeaksAreMended) {
   poke_entry(kDelta, kCowdUncleanAt, 0x01010101);
   {

@@ -402,6 +402,14 @@ Status Image::sync_files(Poison& poison) {
   return {};
 }
 
+// For good: the next write behind the cut would make the file long enough again and hide it.
+Status Image::require_uncut(Poison& poison) {
+  for (const OpenFile* file : files_)
+    if (auto uncut = file->require_uncut(); !uncut)
+      return poison.set(std::move(uncut).error());
+  return {};
+}
+
 bool Image::has_uncommitted() const noexcept {
   return std::any_of(files_.begin(), files_.end(),
                      [](const OpenFile* file) { return file->has_unsynced_writes(); }) ||
@@ -410,6 +418,7 @@ bool Image::has_uncommitted() const noexcept {
 }
 
 Result<bool> Image::commit(Poison& poison) {
+  RETURN_IF_ERROR(require_uncut(poison));
   // Also when nothing is to be written: another thread's first write may be syncing right now what
   // our caller wrote, and its failure is our caller's too.
   if (!has_uncommitted()) {

@@ -92,7 +92,8 @@ class Image {
 
   bool has_uncommitted() const noexcept;
   // The two-barrier commit of docs/design.md. Requires: one at a time. Returns whether anything was
-  // written. A failed sync poisons; after any other failure what was dirty is dirty again.
+  // written. A failed sync poisons, and so does a file that somebody has cut; after any other
+  // failure what was dirty is dirty again.
   Result<bool> commit(Poison& poison);
   // After the last commit: cuts the files' unused ends and takes the marks away. Requires: nothing
   // else runs.
@@ -127,6 +128,7 @@ class Image {
   Status change_content(Poison& poison);
   Status write_content_id();
   Status sync_files(Poison& poison);
+  Status require_uncut(Poison& poison);
 
   const std::filesystem::path path_;
   OpenFile* const file_;  // the top file

@@ -34,7 +34,9 @@ class FlatExtent : public Extent {
  private:
   FlatExtent(OpenFile& file, FileOffset offset, std::uint64_t size, bool writable,
              std::uint64_t there) noexcept
-      : file_(file), offset_(offset), size_(size), there_(there), writable_(writable) {}
+      : file_(file), offset_(offset), size_(size), there_(there), writable_(writable) {
+    file_.note_size(offset_.bytes() + there_);
+  }
 
   OpenFile& file_;
   const FileOffset offset_;

@@ -84,8 +84,8 @@ class GrainAllocator {
   // handed out meanwhile, so no write can lie behind the new end and be cut off.
   Status extend_file(OpenFile& file) const;
 
-  // Bytes: behind the last grain that was ever handed out. A short read before it and behind the
-  // size at open is fresh space that has not been written yet.
+  // Bytes: behind the last grain that was ever handed out. A short read before it and behind all
+  // that the file is known to have is fresh space that has not been written yet.
   std::uint64_t next() const;
   // Bytes: the end of the last grain in use, at least of the metadata. Ends all windows. Requires:
   // no request runs, and everything is committed.

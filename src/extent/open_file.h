@@ -1,4 +1,5 @@
-// A file of an image, opened once in this process, and whether it has writes that no sync covered.
+// A file of an image, opened once in this process: whether it has writes that no sync covered, and
+// how long it has to be.
 #pragma once
 
 #include <atomic>
@@ -7,6 +8,8 @@
 #include <optional>
 #include <span>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include <vmdk/io.h>
 
@@ -24,16 +27,47 @@ class OpenFile {
   const std::string& name() const noexcept { return file_->name(); }
 
   Status write(FileOffset at, std::span<const iovec> parts) {
-    return noted(file_->write(at, parts));
+    std::uint64_t end = at.bytes();
+    for (const iovec& part : parts)
+      end += part.iov_len;
+    return noted(raising(end, file_->write(at, parts)));
   }
 
   Status punch_hole(FileOffset at, std::uint64_t length) {
     return noted(file_->punch_hole(at, length));
   }
 
-  Status grow(std::uint64_t end) { return noted(file_->grow(end)); }
+  Status grow(std::uint64_t end) { return noted(raising(end, file_->grow(end))); }
 
-  Status resize(std::uint64_t size) { return noted(file_->resize(size)); }
+  Status resize(std::uint64_t size) {
+    if (size < known_size_.load())
+      known_size_.store(size);
+    return noted(raising(size, file_->resize(size)));
+  }
+
+  // Bytes that the file is known to have, because it had them when it was opened or was made so
+  // long since. Whoever compares the end that it met in a read with this asks before the read.
+  std::uint64_t known_size() const noexcept { return known_size_.load(); }
+
+  // The file has been seen to have so many bytes.
+  void note_size(std::uint64_t size) noexcept {
+    std::uint64_t known = known_size_.load();
+    while (known < size && !known_size_.compare_exchange_weak(known, size)) {
+    }
+  }
+
+  // kIo when another program has cut the file: bytes that were synced may be gone, and making it
+  // long enough again would show zeros in their place.
+  Status require_uncut() const {
+    const std::uint64_t known = known_size_.load();
+    ASSIGN_OR_RETURN(const std::uint64_t size, file_->size());
+    if (size >= known)
+      return {};
+    return Error::make(
+        ErrorCode::kIo,
+        fmt::format("{}: has been cut by another program: it had {} bytes and has {}", name(),
+                    known, size));
+  }
 
   bool has_unsynced_writes() const noexcept { return unsynced_.load(); }
 
@@ -60,7 +94,15 @@ class OpenFile {
     return status;
   }
 
+  // Only what succeeded proves a length.
+  Status raising(std::uint64_t size, Status status) {
+    if (status)
+      note_size(size);
+    return status;
+  }
+
   std::unique_ptr<File> file_;
+  std::atomic<std::uint64_t> known_size_{0};
   std::atomic<bool> unsynced_{false};
   std::mutex sync_mutex_;
   std::optional<Error> sync_failure_;  // guarded by sync_mutex_

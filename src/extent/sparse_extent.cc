@@ -291,7 +291,6 @@ SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& opti
     : file_(file),
       kind_(kind),
       options_(options),
-      size_at_open_(file_size),
       allocator_(start_of(kind, options, layout, scan, file_size), cache.epochs()),
       tables_(
           file.file(), std::move(layout), cache,
@@ -301,6 +300,7 @@ SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& opti
           },
           std::move(source)),
       free_sector_(kind.free_sector.value_or(0)) {
+  file_.note_size(file_size);
   if (scan == nullptr)
     return;
   for (const std::uint64_t table : scan->empty_tables)
@@ -316,13 +316,14 @@ Result<Run> SparseExtent::lookup(ExtentOffset at, std::uint64_t max_length) {
 }
 
 Status SparseExtent::read(FileOffset where, std::span<std::byte> into) const {
+  const std::uint64_t known_size = file_.known_size();
   ASSIGN_OR_RETURN(const std::size_t got, file_.file().read(where, into));
   if (got == into.size())
     return {};
-  // Behind the end that the file had at open there are only our own grains: fresh space, of which
-  // just the user's bytes were written, and which the next commit makes the file long enough for.
+  // Behind what was ever written there is only the rest of our own grains: fresh space, which the
+  // next commit makes the file long enough for.
   const std::uint64_t end = where.bytes() + into.size();
-  if (!options_.writable || where.bytes() + got < size_at_open_ || end > allocator_.next())
+  if (!options_.writable || where.bytes() + got < known_size || end > allocator_.next())
     return Error::make(ErrorCode::kIo,
                        fmt::format("{}: the file ends at byte {}, in the middle of a "
                                    "grain; it has been cut",

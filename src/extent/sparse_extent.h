@@ -115,7 +115,6 @@ class SparseExtent : public Extent {
   OpenFile& file_;
   const Kind kind_;
   const Options options_;
-  const std::uint64_t size_at_open_;  // bytes of the file
   GrainAllocator allocator_;
   GrainTables tables_;
   std::uint64_t free_sector_ = 0;       // as the file has it; changed by one thread at a time

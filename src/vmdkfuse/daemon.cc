@@ -124,7 +124,7 @@ Status Daemon::open_disk() {
     }
   }
   if (!disk)
-    return with_way_out(std::move(disk).error(), options_);
+    return with_way_out(with_descriptor_hint(std::move(disk).error()), options_);
   disk_ = *std::move(disk);
   if (options_.share)
     log_.warning(fmt::format("{}: read beside a writer: the view may be torn", image()));
@@ -180,6 +180,7 @@ void Daemon::describe() {
 
 Status Daemon::start_mount() {
   RETURN_IF_ERROR(interrupted());
+  RETURN_IF_ERROR(require_spare_descriptors());
   RETURN_IF_ERROR(mount());
   auto status = pid_file_.write(options_.pid_file);
   // Nobody has seen the mount yet.
@@ -237,6 +238,10 @@ std::string Daemon::close_all() {
   std::string verdict;
   if (const auto status = server_->wait(); !status)
     verdict = status.error().message();
+  if (is_dead_mount(mountpoint_.path, server_->device()))
+    verdict =
+        fmt::format("{}: the connection to the kernel was aborted while the disk was mounted{}",
+                    image(), disk_->writable() ? "; what it had not handed over is lost" : "");
   if (const auto lost = server_->lost_writes(); lost.count > 0)
     verdict = Error::from_errno(lost.first_errno,
                                 fmt::format("{}: {} writes from the page cache could not be stored",

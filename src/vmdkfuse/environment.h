@@ -3,6 +3,8 @@
 
 #include <csignal>
 
+#include <vmdk/result.h>
+
 namespace vmdkfuse {
 
 // HUP, INT and TERM: they end the mount in an orderly way.
@@ -12,6 +14,13 @@ sigset_t ending_signals() noexcept;
 // descriptor), ignores PIPE and XFSZ, raises the limit of open files, and asks the kernel not to
 // wait for our own file when we need memory. The last two are tried; that they fail is no error.
 void prepare_process() noexcept;
+
+// Takes what the daemon may need while it serves, and gives it back: without it a mount could be
+// made that cannot be unmounted. An error when so many descriptors are not to be had.
+vmdk::Status require_spare_descriptors();
+
+// The way out when `error` is that there were too few descriptors.
+vmdk::Error with_descriptor_hint(vmdk::Error error);
 
 // Whether an ending signal has come that nobody has taken yet.
 bool ending_signal_pending() noexcept;

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "vmdkfuse/mount_table.h"
+
 namespace vmdkfuse {
 namespace {
 
@@ -81,6 +83,13 @@ Result<Mountpoint> find_mounted(const std::string& given) {
   Mountpoint result;
   ASSIGN_OR_RETURN(result.path, resolve_folder_of(given));
   return result;
+}
+
+// The number alone proves nothing: the kernel may have given it to the next mount.
+bool is_dead_mount(const std::string& path, dev_t device) {
+  const auto top = mount_at(path);
+  mode_t mode = 0;
+  return top && top->device == device && look_at(path, mode) == ENOTCONN;
 }
 
 }  // namespace vmdkfuse

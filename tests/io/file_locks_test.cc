@@ -15,14 +15,18 @@
 #include <gtest/gtest.h>
 
 #include "base/hints.h"
-#include "child_program.h"
 #include "io/lock_holder.h"
 #include "io/posix_file_system.h"
+#include "support/child_program.h"
+#include "support/command.h"
 #include "system_calls.h"
 #include "temp_folder.h"
 
 namespace vmdk {
 namespace {
+
+using test::ChildProgram;
+using test::have_program;
 
 class FileLocksTest : public testing::Test {
  protected:
@@ -281,7 +285,7 @@ TEST_F(FileLocksTest, InterruptedLockCallsAreRepeated) {
 }
 
 TEST_F(FileLocksTest, QemuKeepsOutOfAFileThatIsWritten) {
-  if (!has_program("qemu-img"))
+  if (!have_program("qemu-img"))
     GTEST_SKIP() << "qemu-img is not installed";
   make_vmdk();
   const auto info = [&](std::vector<std::string> options) {
@@ -301,7 +305,7 @@ TEST_F(FileLocksTest, QemuKeepsOutOfAFileThatIsWritten) {
 }
 
 TEST_F(FileLocksTest, QemuDoesNotWriteAFileThatIsRead) {
-  if (!has_program("qemu-io"))
+  if (!have_program("qemu-io"))
     GTEST_SKIP() << "qemu-io is not installed";
   const auto file = open(Access::kReadOnly);
   ASSERT_TRUE(file->lock(LockMode::kRead));
@@ -312,7 +316,7 @@ TEST_F(FileLocksTest, QemuDoesNotWriteAFileThatIsRead) {
 }
 
 TEST_F(FileLocksTest, QemuIsNamedAsTheHolder) {
-  if (!has_program("qemu-io") || !has_program("qemu-img"))
+  if (!have_program("qemu-io") || !have_program("qemu-img"))
     GTEST_SKIP() << "qemu-io and qemu-img are not installed";
   make_vmdk();
   {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -34,7 +33,7 @@ constexpr std::size_t kLongestWrite = 300 * vmdk::kKiB;
 constexpr int kMostOperations = 400;
 
 int rounds() {
-  return std::getenv("VMDK_SOAK") != nullptr ? 200 : 12;
+  return is_soak() ? 200 : 12;
 }
 
 class KillTest : public MountTest {

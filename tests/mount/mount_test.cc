@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -29,6 +31,7 @@ void MountTest::TearDown() {
   detach_loops();
   remove_mounts();
   end_daemons();
+  foreground_.reset();
 }
 
 void MountTest::create(const std::string& name, std::uint64_t size, vmdk::CreateOptions options) {
@@ -39,12 +42,13 @@ void MountTest::create(const std::string& name, std::uint64_t size, vmdk::Create
 }
 
 void MountTest::make_reference(const std::string& name, std::uint64_t size) const {
-  std::mt19937_64 random(20240607);
-  std::vector<char> bytes(size);
-  for (char& each : bytes)
-    each = static_cast<char>(random() % 255 + 1);
+  // Made once: it takes longer than many a test that needs it.
+  static std::vector<char> bytes;
+  static std::mt19937_64 random(20240607);
+  while (bytes.size() < size)
+    bytes.push_back(static_cast<char>(random() % 255 + 1));
   std::ofstream(path(name), std::ios::binary)
-      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+      .write(bytes.data(), static_cast<std::streamsize>(size));
 }
 
 CommandResult MountTest::in_folder(const std::string& command) const {
@@ -71,6 +75,42 @@ void MountTest::unmount(const std::string& mountpoint) {
   const CommandResult result = vmdkfuse("-u " + mountpoint);
   EXPECT_EQ(result.status, 0) << result.to_text();
   EXPECT_FALSE(is_mounted(mountpoint));
+}
+
+void MountTest::start(const std::string& arguments, const std::string& before) {
+  std::ofstream(path("flat"), std::ios::app).flush();
+  foreground_.reset();
+  foreground_ = std::make_unique<vmdk::test::ChildProgram>(std::vector<std::string>{
+      "sh", "-c",
+      "cd " + word("") + " || exit 99\n" + before + "\nexec " + shell_word(VMDKFUSE_PROGRAM) +
+          " -f --pid-file=pid --ready-fd=3 " + arguments + " 3>&1 >/dev/null 2>>messages"});
+  ASSERT_TRUE(foreground_->wait_for("READY pid=")) << arguments << "\n" << messages();
+}
+
+void MountTest::expect_exit(int status) {
+  const auto ended = foreground_->ends_within(std::chrono::seconds(20));
+  ASSERT_TRUE(ended) << "the daemon runs on\n" << messages();
+  EXPECT_EQ(*ended, status) << messages();
+}
+
+void MountTest::kill_daemon() {
+  ASSERT_EQ(kill(foreground_->pid(), SIGKILL), 0);
+  expect_exit(128 + SIGKILL);
+  std::filesystem::remove(path("pid"));
+}
+
+CommandResult MountTest::end(int status) {
+  CommandResult result = vmdkfuse("-u flat");
+  EXPECT_EQ(result.status, status) << result.to_text() << "\n" << messages();
+  expect_exit(status);
+  return result;
+}
+
+void MountTest::expect_check(const std::string& image, const std::vector<int>& allowed) const {
+  const CommandResult result = in_folder(shell_word(VMDKCTL_PROGRAM) + " check " + image);
+  EXPECT_NE(std::find(allowed.begin(), allowed.end(), result.status), allowed.end())
+      << image << "\n"
+      << result.to_text();
 }
 
 pid_t MountTest::daemon() const {
@@ -153,6 +193,10 @@ void MountTest::end_daemons() const {
   const auto ended = [this] { return !daemon_lives(); };
   if (!eventually(ended))
     kill(daemon(), SIGKILL);
+}
+
+bool is_soak() {
+  return std::getenv("VMDK_SOAK") != nullptr;
 }
 
 bool eventually(const std::function<bool()>& condition) {

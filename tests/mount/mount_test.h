@@ -7,14 +7,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include <vmdk/create.h>
 #include <vmdk/units.h>
 
+#include "support/child_program.h"
 #include "support/command.h"
 #include "support/temp_dir.h"
 
@@ -54,7 +57,23 @@ class MountTest : public ::testing::Test {
   // Expects `vmdkfuse -u` to say that all went well.
   void unmount(const std::string& mountpoint = "flat");
 
-  // The daemon that `mount` started, from its --pid-file.
+  // Starts the daemon in the foreground, where its exit status can be asked for, and returns when
+  // the disk can be read; fails the test otherwise. What it says goes to the file `messages`.
+  // `before`: what the shell does before it becomes the daemon: limits, control groups.
+  void start(const std::string& arguments = "disk.vmdk flat", const std::string& before = "");
+  // Expects that it ends by itself, within twenty seconds, with this status; 128 + n: by signal n.
+  void expect_exit(int status);
+  // Kills it as a crash would.
+  void kill_daemon();
+  // Expects `vmdkfuse -u flat` and then the daemon to end with this status. Returns what -u said.
+  CommandResult end(int status);
+
+  std::string messages() const { return shell_output("cat messages"); }
+
+  // Expects that `vmdkctl check` ends with one of these.
+  void expect_check(const std::string& image, const std::vector<int>& allowed = {0}) const;
+
+  // The daemon that `mount` or `start` started, from its --pid-file.
   pid_t daemon() const;
   bool daemon_lives() const;
   // Whether the daemon has gone within ten seconds.
@@ -79,7 +98,11 @@ class MountTest : public ::testing::Test {
   void end_daemons() const;
 
   vmdk::test::TempDir dir_;
+  std::unique_ptr<vmdk::test::ChildProgram> foreground_;
 };
+
+// Whether the long runs are wanted.
+bool is_soak();
 
 // Waits at most ten seconds for `condition`.
 bool eventually(const std::function<bool()>& condition);

@@ -1,34 +1,33 @@
-#include "child_program.h"
+#include "support/child_program.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
-#include <sstream>
 #include <system_error>
 
-namespace vmdk {
+namespace vmdk::test {
+namespace {
 
-bool has_program(const std::string& name) {
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path != nullptr ? path : "");
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    if (::access((folder + "/" + name).c_str(), X_OK) == 0)
-      return true;
-  }
-  return false;
+constexpr int kMostSilence = 60000;  // milliseconds
+
+[[noreturn]] void fail(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
 }
+
+}  // namespace
 
 ChildProgram::ChildProgram(std::vector<std::string> command) {
   std::array<int, 2> in{};
   std::array<int, 2> out{};
   if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0)
-    throw std::system_error(errno, std::generic_category(), "pipe2");
+    fail("pipe2");
   const UniqueFd child_input(in[0]);
   const UniqueFd child_output(out[1]);
   input_ = UniqueFd(in[1]);
@@ -49,18 +48,21 @@ ChildProgram::ChildProgram(std::vector<std::string> command) {
 }
 
 ChildProgram::~ChildProgram() {
-  if (pid_ < 0)
+  if (status_)
     return;
   ::kill(pid_, SIGKILL);
-  ::waitpid(pid_, nullptr, 0);
+  collect();
 }
 
 void ChildProgram::say(std::string_view text) const {
   if (::write(input_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    throw std::system_error(errno, std::generic_category(), "write to a program");
+    fail("write to a program");
 }
 
 bool ChildProgram::read_more() {
+  pollfd entry{.fd = output_.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&entry, 1, kMostSilence) != 1)
+    return false;
   std::array<char, 4096> buffer{};
   const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
   if (got > 0)
@@ -80,9 +82,27 @@ std::string ChildProgram::finish() {
   input_ = UniqueFd();
   while (read_more()) {
   }
-  ::waitpid(pid_, nullptr, 0);
-  pid_ = -1;
+  if (!status_)
+    collect();
   return seen_;
 }
 
-}  // namespace vmdk
+void ChildProgram::collect() {
+  int status = 0;
+  ::waitpid(pid_, &status, 0);
+  status_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::optional<int> ChildProgram::ends_within(std::chrono::milliseconds limit) {
+  if (status_)
+    return status_;
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  if (!process)
+    fail("pidfd_open");
+  pollfd entry{.fd = process.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&entry, 1, static_cast<int>(limit.count())) == 1)
+    collect();
+  return status_;
+}
+
+}  // namespace vmdk::test

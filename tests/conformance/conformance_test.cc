@@ -1,10 +1,6 @@
 // Every kind of image, alone and under up to three children, against a model: in memory.
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <map>
-#include <optional>
-#include <span>
 #include <string>
 #include <tuple>
 
@@ -27,25 +23,6 @@ Contents contents_of(const MemoryFileSystem& files) {
   return contents;
 }
 
-bool same(const SparseBytes& a, const SparseBytes& b) {
-  if (a.size() != b.size())
-    return false;
-  std::array<std::byte, 64 * kKiB> of_a{};
-  std::array<std::byte, 64 * kKiB> of_b{};
-  for (std::uint64_t at = 0;;) {
-    const auto next_a = a.next_data(at);
-    const auto next_b = b.next_data(at);
-    if (!next_a && !next_b)
-      return true;
-    at = std::min(next_a.value_or(a.size()), next_b.value_or(b.size()));
-    const std::size_t length = a.read(at, of_a);
-    b.read(at, of_b);
-    if (!std::equal(of_a.begin(), of_a.begin() + static_cast<std::ptrdiff_t>(length), of_b.begin()))
-      return false;
-    at += length;
-  }
-}
-
 class ConformanceTest : public testing::TestWithParam<std::tuple<Shape, std::size_t>> {};
 
 TEST_P(ConformanceTest, ShowsWhatTheModelShows) {
@@ -56,7 +33,7 @@ TEST_P(ConformanceTest, ShowsWhatTheModelShows) {
       files, "/vm", base, depth, [&] { parents = contents_of(files); },
       [&] {
         for (const auto& [name, content] : parents)
-          EXPECT_TRUE(same(files.content(name), content))
+          EXPECT_TRUE(same_bytes(files.content(name), content))
               << name << ", a file of a parent, was changed";
       });
 }

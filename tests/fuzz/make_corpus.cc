@@ -1,21 +1,30 @@
 // Writes the fuzzers' first inputs: sound images of every kind, small.
 //
 // Usage: make_corpus FOLDER    (makes FOLDER/TARGET/NAME)
+#include <linux/fuse.h>
+
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <random>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <vmdk/create.h>
 #include <vmdk/disk.h>
 
 #include "bundle.h"
+#include "damaged_image.h"
+#include "kernel_side.h"
+#include "operation_bytes.h"
 #include "support/esx_builder.h"
 #include "support/stream_builder.h"
 #include "support/tar_builder.h"
+#include "vfsx/images.h"
 
 namespace {
 
@@ -205,6 +214,111 @@ bool save_tar_headers(const std::filesystem::path& folder) {
          save_text("pax", pax_record("path", "a.vmdk") + pax_record("size", "512"));
 }
 
+// Bytes by chance, the same at each run.
+std::vector<std::byte> chance(std::size_t length, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<std::byte> bytes(length);
+  for (std::byte& each : bytes)
+    each = static_cast<std::byte>(random() & 0xFFU);
+  return bytes;
+}
+
+// Any bytes are operations. The places are near edges: the higher byte of the distance is 0.
+bool save_operations(const std::filesystem::path& folder) {
+  constexpr std::size_t kOperations = 40;
+  const std::size_t images = small_image_names().size();
+  for (std::uint32_t image = 0; image < images; ++image) {
+    std::vector<std::byte> bytes = chance(2 + kOperations * kOperationBytes, image + 1);
+    bytes[0] = static_cast<std::byte>(image);
+    for (std::size_t i = 0; i < kOperations; ++i) {
+      const std::size_t at = 2 + i * kOperationBytes;
+      bytes[at + 3] = std::byte{0};
+      bytes[at + 5] &= std::byte{3};
+    }
+    for (const char* target : {"operations", "crash"}) {
+      if (!save(folder / target / std::to_string(image), bytes))
+        return false;
+    }
+  }
+  return true;
+}
+
+// Each image as it is, and with two changes.
+bool save_damages(const std::filesystem::path& folder) {
+  for (std::size_t image = 0; image < sound_images().size(); ++image) {
+    std::vector<std::byte> bytes = chance(2 + 2 * kChangeBytes, static_cast<std::uint32_t>(image));
+    bytes[0] = static_cast<std::byte>(image);
+    const std::string name = sound_images()[image].name;
+    if (!save(folder / "check" / name, std::span(bytes).first(2)) ||
+        !save(folder / "check" / (name + "-changed"), bytes))
+      return false;
+  }
+  return true;
+}
+
+template <class T>
+std::vector<std::byte> body_of(const T& in, std::string_view behind = {}) {
+  std::vector<std::byte> body(sizeof in + behind.size());
+  std::memcpy(body.data(), &in, sizeof in);
+  std::memcpy(body.data() + sizeof in, behind.data(), behind.size());
+  return body;
+}
+
+std::vector<std::byte> name_of(std::string_view name) {
+  const auto bytes = std::as_bytes(std::span(name));
+  std::vector<std::byte> body(bytes.begin(), bytes.end());
+  body.push_back(std::byte{0});
+  return body;
+}
+
+// What a program's use of the disk becomes. `node`: the disk.
+std::vector<std::byte> messages(std::uint8_t node) {
+  constexpr std::uint64_t kHandle = 9;  // the first that is given, for writing
+  std::vector<std::byte> all;
+  const auto add = [&](unsigned opcode, std::uint8_t to, const std::vector<std::byte>& body) {
+    const auto message = kernel_message(static_cast<std::uint8_t>(opcode), to, body);
+    all.insert(all.end(), message.begin(), message.end());
+  };
+  add(FUSE_LOOKUP, 1, name_of("flat"));
+  add(FUSE_GETATTR, node, body_of(fuse_getattr_in{}));
+  add(FUSE_STATFS, node, {});
+  add(FUSE_READDIR, 1, body_of(fuse_read_in{.size = 4096}));
+  add(FUSE_OPEN, node, body_of(fuse_open_in{.flags = 2}));
+  add(FUSE_WRITE, node,
+      body_of(fuse_write_in{.fh = kHandle, .offset = 4000, .size = 500, .flags = 2},
+              std::string(500, 'w')));
+  add(FUSE_WRITE, node,
+      body_of(fuse_write_in{.fh = kHandle, .offset = kCapacity - 100, .write_flags = 1},
+              std::string(500, 'x')));
+  add(FUSE_READ, node, body_of(fuse_read_in{.fh = kHandle, .offset = 3000, .size = 8192}));
+  add(FUSE_FALLOCATE, node,
+      body_of(fuse_fallocate_in{.fh = kHandle, .offset = 4096, .length = 8192, .mode = 3}));
+  add(FUSE_FALLOCATE, node,
+      body_of(fuse_fallocate_in{.fh = kHandle, .offset = 100, .length = 5000, .mode = 16}));
+  add(FUSE_LSEEK, node, body_of(fuse_lseek_in{.fh = kHandle, .offset = 0, .whence = 3}));
+  add(FUSE_SETATTR, node, body_of(fuse_setattr_in{.valid = 8, .size = kCapacity}));
+  add(FUSE_FSYNC, node, body_of(fuse_fsync_in{.fh = kHandle}));
+  add(FUSE_FLUSH, node, body_of(fuse_flush_in{.fh = kHandle}));
+  add(FUSE_RELEASE, node, body_of(fuse_release_in{.fh = kHandle, .flags = 2}));
+  add(FUSE_CREATE, 1, body_of(fuse_create_in{}, "new"));
+  add(FUSE_INTERRUPT, 0, body_of(fuse_interrupt_in{.unique = 3}));
+  add(FUSE_FORGET, node, body_of(fuse_forget_in{.nlookup = 1}));
+  add(FUSE_BATCH_FORGET, 0, body_of(fuse_batch_forget_in{.count = 1}, std::string(16, '\1')));
+  add(FUSE_DESTROY, 0, {});
+  return all;
+}
+
+bool save_messages(const std::filesystem::path& folder) {
+  for (unsigned bits = 0; bits < 0x80; bits += 9) {
+    std::vector<std::byte> bytes = {static_cast<std::byte>(bits)};
+    const auto all = messages(bits % 2 == 0 ? 1 : 2);
+    bytes.insert(bytes.end(), all.begin(), all.end());
+    if (!save(folder / "requests" / std::to_string(bits), bytes))
+      return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -221,8 +335,9 @@ int main(int count, char** words) {
       return 2;
     }
   }
-  if (!save_tar_headers(folder) || !save_streams(folder) || !save_names(folder)) {
-    std::fputs("make_corpus: the inputs of single decoders could not be made\n", stderr);
+  if (!save_tar_headers(folder) || !save_streams(folder) || !save_names(folder) ||
+      !save_operations(folder) || !save_damages(folder) || !save_messages(folder)) {
+    std::fputs("make_corpus: the inputs of single targets could not be made\n", stderr);
     return 2;
   }
   return 0;

@@ -1,7 +1,9 @@
 #include "support/reference_disk.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -45,6 +47,21 @@ std::optional<std::string> ReferenceDisk::difference(std::uint64_t at,
   return fmt::format("{} of {} bytes differ, the first at {}: {} instead of {}", count,
                      wanted.size(), at + *first, start_of(actual.subspan(*first)),
                      start_of(std::span(wanted).subspan(*first)));
+}
+
+bool ReferenceDisk::is_zero(std::uint64_t at, std::uint64_t length) const {
+  const std::uint64_t end = at + length;
+  std::array<std::byte, SparseBytes::kChunkSize> chunk{};
+  for (auto data = bytes_.next_data(at); data && *data < end; data = bytes_.next_data(at)) {
+    const std::size_t step =
+        std::min(SparseBytes::kChunkSize - *data % SparseBytes::kChunkSize, end - *data);
+    const auto piece = std::span(chunk).first(step);
+    bytes_.read(*data, piece);
+    if (std::ranges::any_of(piece, [](std::byte value) { return value != std::byte{0}; }))
+      return false;
+    at = *data + step;
+  }
+  return true;
 }
 
 void SectorHistory::record(std::size_t point, std::uint64_t at, std::uint64_t length, bool certain,
@@ -130,6 +147,28 @@ std::optional<std::string> SectorHistory::check(std::size_t point, const Read& r
     }
     if (auto wrong = start_.difference(at, actual))
       return "never written: " + *wrong;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> SectorHistory::check_written(std::size_t point, const Read& read) const {
+  constexpr std::uint64_t kMost = 64 * kKiB / kSectorSize;  // sectors read in one go
+  for (auto first = sectors_.begin(); first != sectors_.end();) {
+    auto end = std::next(first);
+    std::uint64_t count = 1;
+    while (count < kMost && end != sectors_.end() && end->first == first->first + count) {
+      ++count;
+      ++end;
+    }
+    const auto actual = read(first->first * kSectorSize, count * kSectorSize);
+    if (actual.size() != count * kSectorSize)
+      return fmt::format("{} of {} bytes could be read at {}", actual.size(), count * kSectorSize,
+                         first->first * kSectorSize);
+    for (std::uint64_t i = 0; first != end; ++first, ++i) {
+      const auto sector = std::span(actual).subspan(i * kSectorSize, kSectorSize);
+      if (auto wrong = check_sector(point, first->first, sector))
+        return wrong;
+    }
   }
   return std::nullopt;
 }

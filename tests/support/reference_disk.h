@@ -31,6 +31,9 @@ class ReferenceDisk {
 
   void zero(std::uint64_t at, std::uint64_t length) { bytes_.punch(at, length); }
 
+  // Whether the range shows nothing but zeros. Takes no time for what was never written.
+  bool is_zero(std::uint64_t at, std::uint64_t length) const;
+
   // What `actual`, read from `at`, has wrong: the first byte and how many differ. nullopt: nothing.
   // EXPECT_EQ(model.difference(at, actual), std::nullopt);
   std::optional<std::string> difference(std::uint64_t at, std::span<const std::byte> actual) const;
@@ -65,6 +68,8 @@ class SectorHistory {
   // Compares the whole disk after a crash at `point`; nullopt: every sector is legal.
   // EXPECT_EQ(history.check(state.point, read), std::nullopt);
   std::optional<std::string> check(std::size_t point, const Read& read) const;
+  // The same for the sectors alone that were ever written.
+  std::optional<std::string> check_written(std::size_t point, const Read& read) const;
 
  private:
   struct Event {

@@ -167,4 +167,23 @@ std::optional<std::uint64_t> SparseBytes::next_hole(std::uint64_t from) const {
   return std::min(size_, std::max(from, index * kChunkSize));
 }
 
+bool same_bytes(const SparseBytes& a, const SparseBytes& b) {
+  if (a.size() != b.size())
+    return false;
+  std::array<std::byte, 64 * kKiB> of_a{};
+  std::array<std::byte, 64 * kKiB> of_b{};
+  for (std::uint64_t at = 0;;) {
+    const auto next_a = a.next_data(at);
+    const auto next_b = b.next_data(at);
+    if (!next_a && !next_b)
+      return true;
+    at = std::min(next_a.value_or(a.size()), next_b.value_or(b.size()));
+    const std::size_t length = a.read(at, of_a);
+    b.read(at, of_b);
+    if (std::memcmp(of_a.data(), of_b.data(), length) != 0)
+      return false;
+    at += length;
+  }
+}
+
 }  // namespace vmdk::test

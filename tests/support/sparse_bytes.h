@@ -75,4 +75,7 @@ class SparseBytes {
   std::map<std::uint64_t, std::shared_ptr<Leaf>> leaves_;
 };
 
+// Whether both have the same size and show the same bytes, whatever is a hole.
+bool same_bytes(const SparseBytes& a, const SparseBytes& b);
+
 }  // namespace vmdk::test

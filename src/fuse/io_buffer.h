@@ -14,6 +14,8 @@ namespace vmdkfuse {
 
 // The kernel asks for at most this much at once.
 inline constexpr std::size_t kMaxRequest = vmdk::kMiB;
+// And for this much where it cannot be told so: 32 pages, of 64 KiB at most.
+inline constexpr std::size_t kLongestRead = 2 * vmdk::kMiB;
 
 // This thread's buffer, page-aligned, valid until the next call on the same thread. Allocated at
 // the first use, so that a request does not need memory later. Throws bad_alloc.

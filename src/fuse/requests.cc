@@ -297,6 +297,9 @@ void on_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* file) noexcep
 void on_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset,
              fuse_file_info*) noexcept {
   guarded(request, [&](Front& front) {
+    // Memory is not sized by whatever stands in a message.
+    if (size > kLongestRead)
+      return EINVAL;
     const std::span<std::byte> buffer = io_buffer(size);
     const auto got = front.disk.read(vmdk::DiskOffset(static_cast<std::uint64_t>(offset)), buffer);
     if (!got)

@@ -1,21 +1,16 @@
 // What the kernel sends, in any order and with any numbers: the request handlers answer each
 // message once, and reads show what was written.
-#include <fcntl.h>
-
-#include <cstring>
 #include <filesystem>
 #include <memory>
-#include <string>
+#include <string_view>
+#include <vector>
 
 #include <vmdk/create.h>
 #include <vmdk/disk.h>
 
-#include "fuse/compat.h"
-#include "fuse/front.h"
-#include "fuse/libfuse_log.h"
-#include "fuse/request_loop.h"
-#include "fuse/requests.h"
+#include "fuse/server.h"
 #include "fuzz_input.h"
+#include "kernel_session.h"
 #include "kernel_side.h"
 #include "support/memory_file_system.h"
 
@@ -67,51 +62,6 @@ MountOptions options_of(unsigned bits) {
   return options;
 }
 
-// libfuse gives the session's user data to the handlers, who take a Front; so this is found here.
-KernelSide* kernel = nullptr;
-
-ssize_t read_message(int, void* buffer, std::size_t length, void*) {
-  return kernel->read({static_cast<std::byte*>(buffer), length});
-}
-
-ssize_t take_answer(int, iovec* parts, int count, void*) {
-  return kernel->writev({parts, static_cast<std::size_t>(count)});
-}
-
-struct FreeArguments {
-  void operator()(fuse_args* arguments) const noexcept { fuse_opt_free_args(arguments); }
-};
-
-struct DestroySession {
-  void operator()(fuse_session* session) const noexcept { fuse_session_destroy(session); }
-};
-
-// As Server::Impl does it, without a mount.
-void serve(vmdkfuse::Front& front) {
-  vmdkfuse::LibfuseLog log(front.options.log);
-  const auto handlers = vmdkfuse::request_handlers();
-  char name[] = "vmdkfuse";
-  char* words[] = {name, nullptr};
-  fuse_args arguments = FUSE_ARGS_INIT(1, words);
-  const std::unique_ptr<fuse_args, FreeArguments> owner(&arguments);
-  const std::unique_ptr<fuse_session, DestroySession> session(
-      fuse_session_new(&arguments, &handlers, sizeof handlers, &front));
-  require(session != nullptr, "a session is made");
-  fuse_custom_io io{};
-  io.read = read_message;
-  io.writev = take_answer;
-  require(fuse_session_custom_io(session.get(), &io, open("/dev/null", O_RDWR | O_CLOEXEC)) == 0,
-          "a session takes its messages from here");
-  log.take_collected();
-  front.on_init = [] {};
-  front.show_time = [] {};
-  front.notifier.start(
-      {.refresh_attributes = [] {}, .refresh_blocks = [] {}, .restore_size = [] {}});
-  const int result = vmdkfuse::RequestLoop(*session, 1).run();
-  require(result == 0, "the loop ends when the mount is gone");
-  front.notifier.stop();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -130,12 +80,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto disk = Disk::open(*files, image, open);
   require(disk.has_value(), "the image opens");
   KernelSide side(input.subspan(1), ReferenceDisk(kCapacity));
-  kernel = &side;
-  {
-    vmdkfuse::Front front(**disk, options);
-    serve(front);
-  }
-  kernel = nullptr;
+  require(vmdk::test::serve_messages(**disk, options, side) == 0,
+          "the loop ends when the mount is gone");
   side.require_answers();
   std::vector<std::byte> content(kCapacity);
   const auto got = (*disk)->read(DiskOffset(0), content);

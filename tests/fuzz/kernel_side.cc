@@ -154,6 +154,7 @@ ssize_t KernelSide::writev(std::span<const iovec> parts) {
   const auto request = requests_.find(header.unique);
   require(request != requests_.end(), "an answer belongs to a request");
   require(++request->second.answers == 1, "a request is answered once");
+  request->second.error = -header.error;
   if (header.error == 0)
     take_data(request->second, std::span<const std::byte>(answer).subspan(sizeof header));
   return static_cast<ssize_t>(answer.size());
@@ -189,6 +190,13 @@ void KernelSide::require_answers() const {
         request.opcode == FUSE_NOTIFY_REPLY || request.opcode == FUSE_INTERRUPT;
     require(may_be_silent || request.answers == 1, "every request is answered");
   }
+}
+
+std::optional<int> KernelSide::answer_to(std::size_t index) const {
+  constexpr std::uint64_t kFirst = 2;  // behind INIT
+  const auto found = requests_.find(kFirst + index);
+  return found != requests_.end() && found->second.answers > 0 ? std::optional(found->second.error)
+                                                               : std::nullopt;
 }
 
 std::vector<std::byte> kernel_message(std::uint8_t opcode, std::uint8_t node,

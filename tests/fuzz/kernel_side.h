@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -35,6 +36,9 @@ class KernelSide {
   // After the connection has ended: each request was answered as often as it should be.
   void require_answers() const;
 
+  // The errno (0: success) that the input's message `index` was answered with; nullopt: it was not.
+  std::optional<int> answer_to(std::size_t index) const;
+
   const ReferenceDisk& shown() const noexcept { return shown_; }
 
  private:
@@ -42,6 +46,7 @@ class KernelSide {
     std::uint32_t opcode = 0;
     std::vector<std::byte> body;
     int answers = 0;
+    int error = 0;  // of the answer
   };
 
   using Bytes = std::vector<std::byte>;

@@ -233,7 +233,7 @@ bool save_operations(const std::filesystem::path& folder) {
     for (std::size_t i = 0; i < kOperations; ++i) {
       const std::size_t at = 2 + i * kOperationBytes;
       bytes[at + 3] = std::byte{0};
-      bytes[at + 5] &= std::byte{3};
+      bytes[at + 5] = std::byte{0};
     }
     for (const char* target : {"operations", "crash"}) {
       if (!save(folder / target / std::to_string(image), bytes))
@@ -258,9 +258,10 @@ bool save_damages(const std::filesystem::path& folder) {
 
 template <class T>
 std::vector<std::byte> body_of(const T& in, std::string_view behind = {}) {
-  std::vector<std::byte> body(sizeof in + behind.size());
+  std::vector<std::byte> body(sizeof in);
   std::memcpy(body.data(), &in, sizeof in);
-  std::memcpy(body.data() + sizeof in, behind.data(), behind.size());
+  const auto more = std::as_bytes(std::span(behind));
+  body.insert(body.end(), more.begin(), more.end());
   return body;
 }
 

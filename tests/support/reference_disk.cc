@@ -67,11 +67,15 @@ bool ReferenceDisk::is_zero(std::uint64_t at, std::uint64_t length) const {
 void SectorHistory::record(std::size_t point, std::uint64_t at, std::uint64_t length, bool certain,
                            const ReferenceDisk& after) {
   ++order_;
-  for (std::uint64_t sector = at / kSectorSize; sector * kSectorSize < at + length; ++sector)
-    sectors_[sector].push_back({.point = point,
-                                .order = order_,
-                                .certain = certain,
-                                .value = after.read(sector * kSectorSize, kSectorSize)});
+  const std::uint64_t first = at / kSectorSize;
+  auto next = sectors_.lower_bound(first);
+  for (std::uint64_t sector = first; sector * kSectorSize < at + length; ++sector, ++next) {
+    next = sectors_.try_emplace(next, sector);
+    next->second.push_back({.point = point,
+                            .order = order_,
+                            .certain = certain,
+                            .value = after.read(sector * kSectorSize, kSectorSize)});
+  }
 }
 
 void SectorHistory::write(std::size_t point, std::uint64_t at, std::span<const std::byte> bytes) {
@@ -95,13 +99,18 @@ void SectorHistory::flushed(std::size_t point) {
   flushes_.emplace_back(point, ++order_);
 }
 
-std::vector<std::vector<std::byte>> SectorHistory::legal(std::size_t point,
-                                                         std::uint64_t sector) const {
+std::size_t SectorHistory::last_flush(std::size_t point) const {
   std::size_t flush = 0;
   for (const auto& [at_point, order] : flushes_) {
     if (at_point <= point)
       flush = order;
   }
+  return flush;
+}
+
+std::vector<std::vector<std::byte>> SectorHistory::legal(std::size_t point,
+                                                         std::uint64_t sector) const {
+  const std::size_t flush = last_flush(point);
   std::vector<std::vector<std::byte>> values = {start_.read(sector * kSectorSize, kSectorSize)};
   const auto events = sectors_.find(sector);
   if (events == sectors_.end())
@@ -117,19 +126,38 @@ std::vector<std::vector<std::byte>> SectorHistory::legal(std::size_t point,
   return values;
 }
 
-std::optional<std::string> SectorHistory::check_sector(std::size_t point, std::uint64_t sector,
-                                                       std::span<const std::byte> actual) const {
-  const auto values = legal(point, sector);
-  for (const auto& value : values) {
-    if (std::equal(value.begin(), value.end(), actual.begin(), actual.end()))
-      return std::nullopt;
+// The same without a copy of anything: it is asked for very many sectors.
+bool SectorHistory::is_legal(std::size_t point, std::size_t flush, const Written& written,
+                             std::span<const std::byte> actual) const {
+  const auto same = [&](std::span<const std::byte> value) {
+    return value.size() == actual.size() &&
+           std::memcmp(value.data(), actual.data(), actual.size()) == 0;
+  };
+  for (auto event = written.second.rbegin(); event != written.second.rend(); ++event) {
+    const bool flushed = event->order < flush;
+    if ((flushed || event->point < point) && same(event->value))
+      return true;
+    if (flushed && event->certain)
+      return false;
   }
-  return fmt::format("sector {} has {}…, none of its {} legal values; the newest is {}…", sector,
-                     start_of(actual), values.size(), start_of(values.back()));
+  std::array<std::byte, kSectorSize> start{};
+  start_.read_into(written.first * kSectorSize, start);
+  return same(start);
+}
+
+std::optional<std::string> SectorHistory::check_sector(std::size_t point, std::size_t flush,
+                                                       const Written& written,
+                                                       std::span<const std::byte> actual) const {
+  if (is_legal(point, flush, written, actual))
+    return std::nullopt;
+  const auto values = legal(point, written.first);
+  return fmt::format("sector {} has {}…, none of its {} legal values; the newest is {}…",
+                     written.first, start_of(actual), values.size(), start_of(values.back()));
 }
 
 std::optional<std::string> SectorHistory::check(std::size_t point, const Read& read) const {
   constexpr std::uint64_t kStep = 64 * kKiB;
+  const std::size_t flush = last_flush(point);
   for (std::uint64_t at = 0; at < start_.capacity(); at += kStep) {
     const std::size_t length = std::min(kStep, start_.capacity() - at);
     auto actual = read(at, length);
@@ -140,7 +168,7 @@ std::optional<std::string> SectorHistory::check(std::size_t point, const Read& r
          written != sectors_.end() && written->first < end; ++written) {
       const std::uint64_t begin = written->first * kSectorSize;
       const auto sector = std::span(actual).subspan(begin - at, kSectorSize);
-      if (auto wrong = check_sector(point, written->first, sector))
+      if (auto wrong = check_sector(point, flush, *written, sector))
         return wrong;
       // Judged; the rest of the step must be as it was at the start.
       start_.read_into(begin, sector);
@@ -153,6 +181,7 @@ std::optional<std::string> SectorHistory::check(std::size_t point, const Read& r
 
 std::optional<std::string> SectorHistory::check_written(std::size_t point, const Read& read) const {
   constexpr std::uint64_t kMost = 64 * kKiB / kSectorSize;  // sectors read in one go
+  const std::size_t flush = last_flush(point);
   for (auto first = sectors_.begin(); first != sectors_.end();) {
     auto end = std::next(first);
     std::uint64_t count = 1;
@@ -166,7 +195,7 @@ std::optional<std::string> SectorHistory::check_written(std::size_t point, const
                          first->first * kSectorSize);
     for (std::uint64_t i = 0; first != end; ++first, ++i) {
       const auto sector = std::span(actual).subspan(i * kSectorSize, kSectorSize);
-      if (auto wrong = check_sector(point, first->first, sector))
+      if (auto wrong = check_sector(point, flush, *first, sector))
         return wrong;
     }
   }

@@ -79,7 +79,14 @@ class SectorHistory {
     std::vector<std::byte> value;
   };
 
-  std::optional<std::string> check_sector(std::size_t point, std::uint64_t sector,
+  using Written = std::pair<const std::uint64_t, std::vector<Event>>;  // sector, oldest first
+
+  // Order of the last flush that had ended at the point; 0: none.
+  std::size_t last_flush(std::size_t point) const;
+  bool is_legal(std::size_t point, std::size_t flush, const Written& written,
+                std::span<const std::byte> actual) const;
+  std::optional<std::string> check_sector(std::size_t point, std::size_t flush,
+                                          const Written& written,
                                           std::span<const std::byte> actual) const;
   void record(std::size_t point, std::uint64_t at, std::uint64_t length, bool certain,
               const ReferenceDisk& after);

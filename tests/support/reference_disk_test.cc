@@ -33,6 +33,18 @@ TEST(ReferenceDiskTest, DifferenceNamesTheFirstWrongByte) {
   EXPECT_NE(disk.difference(kMiB - 1, filled(2, 0)), std::nullopt);
 }
 
+TEST(ReferenceDiskTest, ZerosThatWereWrittenAreZeros) {
+  ReferenceDisk disk(2048 * kGiB);
+  EXPECT_TRUE(disk.is_zero(0, disk.capacity()));
+  disk.write(kGiB, filled(10'000, 0));
+  EXPECT_TRUE(disk.is_zero(kGiB - 5, 20'000));
+  disk.write(kGiB + 5000, filled(1, 1));
+  EXPECT_FALSE(disk.is_zero(kGiB - 5, 20'000));
+  EXPECT_FALSE(disk.is_zero(kGiB + 5000, 1));
+  EXPECT_TRUE(disk.is_zero(kGiB, 5000));
+  EXPECT_TRUE(disk.is_zero(kGiB + 5001, kGiB));
+}
+
 class SectorHistoryTest : public ::testing::Test {
  protected:
   static std::vector<std::byte> sector(unsigned value) { return filled(kSectorSize, value); }
@@ -82,6 +94,29 @@ TEST_F(SectorHistoryTest, SectorsNeverWrittenMustNotChange) {
   history_.write(0, 4 * kSectorSize, sector(1));
   EXPECT_THAT(verdict(1, 7).value_or(""), ::testing::HasSubstr("never written"));
   EXPECT_EQ(verdict(1, 0), std::nullopt);
+}
+
+TEST_F(SectorHistoryTest, OnlyWhatWasWrittenIsLookedAtWhenAskedSo) {
+  history_.write(0, 4 * kSectorSize, filled(100 * kKiB, 1));
+  history_.write(1, 900 * kKiB, sector(2));
+  ReferenceDisk disk = history_.now();
+  std::uint64_t looked_at = 0;
+  const auto read = [&](std::uint64_t at, std::size_t length) {
+    looked_at += length;
+    return disk.read(at, length);
+  };
+  EXPECT_EQ(history_.check_written(2, read), std::nullopt);
+  EXPECT_EQ(looked_at, 100 * kKiB + kSectorSize);
+  disk.write(2 * kSectorSize, sector(9));  // nobody wrote there
+  EXPECT_EQ(history_.check_written(2, read), std::nullopt);
+  for (const std::uint64_t at : {4 * kSectorSize, 100 * kKiB, 900 * kKiB}) {
+    disk = history_.now();
+    disk.write(at, sector(9));
+    EXPECT_THAT(history_.check_written(2, read).value_or(""),
+                ::testing::HasSubstr("sector " + std::to_string(at / kSectorSize) + " has 0909"));
+  }
+  EXPECT_THAT(history_.check_written(2, [](auto, auto) { return filled(10, 0); }).value_or(""),
+              ::testing::HasSubstr("10 of 65536 bytes could be read"));
 }
 
 TEST_F(SectorHistoryTest, PartOfASectorChangesAllOfIt) {

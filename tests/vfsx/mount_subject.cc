@@ -285,10 +285,14 @@ Status MountSubject::drop_caches() {
 }
 
 Status MountSubject::end() {
+  const auto daemon = place_.daemon();
   RETURN_IF_ERROR(close_disk());
   const CommandResult result = run_command(program("-u " + shell_word(place_.mountpoint())));
   if (result.status != 0)
     return failed("unmounting", result);
+  // Where the daemon's socket is not in reach, its end was not waited for.
+  if (!result.err.empty() && daemon && !within_ten_seconds([&] { return !lives(*daemon); }))
+    return Error::make(ErrorCode::kBusy, "the daemon does not end");
   ASSIGN_OR_RETURN(const bool clean, require_sound(files_, here(image_.top()), may_leak_));
   may_leak_ = !clean;
   ++point_;

@@ -123,14 +123,20 @@ TEST(ShrinkTest, LeavesWhatTheFailureNeeds) {
 }
 
 TEST(ShrinkTest, StopsWhenItIsToldTo) {
-  const Trial fails = [](std::span<const Operation> operations) {
-    return std::optional<std::size_t>(operations.size());
+  constexpr std::size_t kNeeded = 10;
+  const Trial trial = [](std::span<const Operation> operations) {
+    return operations.size() >= kNeeded ? std::optional(operations.size()) : std::nullopt;
   };
   const std::vector<Operation> failing(100, {.kind = Op::kFsync});
-  const ShrinkResult result = shrink(failing, fails, [](std::size_t trials) { return trials < 3; });
-  EXPECT_EQ(result.trials, 3U);
-  EXPECT_FALSE(result.complete);
-  EXPECT_TRUE(fails(result.operations));
+  const ShrinkResult stopped =
+      shrink(failing, trial, [](std::size_t trials) { return trials < 3; });
+  EXPECT_EQ(stopped.trials, 3U);
+  EXPECT_FALSE(stopped.complete);
+  EXPECT_LT(stopped.operations.size(), failing.size());
+  EXPECT_TRUE(trial(stopped.operations)) << "what is shown fails";
+  const ShrinkResult whole = shrink(failing, trial, always);
+  EXPECT_TRUE(whole.complete);
+  EXPECT_EQ(whole.operations.size(), kNeeded);
 }
 
 // ---- Faults that are put in are found, shrunk, and found again from the file

@@ -16,18 +16,34 @@
 #include "extent/fixed_extent.h"
 #include "extent/flat_extent.h"
 #include "extent/sparse_extent.h"
+#include "extent/written_kinds.h"
 
 namespace vmdk {
 namespace {
 
-// Said before anything else that speaks against writing: there is no other cure.
-Error stream_is_read_only(const File& file) {
-  return Error::make(
-             ErrorCode::kUnsupported,
-             fmt::format(
-                 "{}: not opened for writing: streamOptimized images are read-only by nature",
-                 file.name()))
+// Of a kind that is never written to.
+Error not_written(const File& file, std::string_view why) {
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: not opened for writing: {}", file.name(), why))
       .with_hint(never_writable_hint());
+}
+
+// What a session left that did not end, and what becomes of it.
+std::string unclean_note(const File& file, const ExtentFacts& facts, bool writable) {
+  std::string text = fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
+                                 writable ? "checked and are sound" : "not checked");
+  if (facts.interrupted_entries != 0)
+    text += fmt::format(
+        "; a commit was interrupted, the copies of the tables differ in {} entries: the primary "
+        "ones count, and the first write makes the others equal to them",
+        facts.interrupted_entries);
+  if (facts.dropped_tables != 0)
+    text += fmt::format("; {} grain tables that were being added are missing again",
+                        facts.dropped_tables);
+  if (facts.unused_bytes != 0)
+    text += fmt::format("; {} are used by no grain: new grains take that space",
+                        format_size(facts.unused_bytes));
+  return text;
 }
 
 // An extent of uncompressed grains that can be written.
@@ -43,10 +59,8 @@ Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header
       .salvage = context.options.salvage && !writable ? &context.notes : nullptr};
   ASSIGN_OR_RETURN(std::unique_ptr<Extent> extent,
                    SparseExtent::open(file, header, options, context.cache));
-  if (extent->facts().unclean)
-    context.options.log(LogLevel::kWarning,
-                        fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),
-                                    writable ? "checked and are sound" : "not checked"));
+  if (const ExtentFacts facts = extent->facts(); facts.unclean)
+    context.options.log(LogLevel::kWarning, unclean_note(file.file(), facts, writable));
   return extent;
 }
 
@@ -78,8 +92,9 @@ Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
   ASSIGN_OR_RETURN(ImageText text, context.salvages(access)
                                        ? read_image_text_or_make_it_up(top->file())
                                        : read_image_text(top->file()));
+  // Before anything else that speaks against writing: there is no other cure.
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
-    return stream_is_read_only(top->file());
+    return not_written(top->file(), why_not_written(*text.header));
   RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options, context.policy));
   std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
   RETURN_IF_ERROR(image->add_parts(access, context));
@@ -220,11 +235,8 @@ Result<std::unique_ptr<Extent>> Image::open_hosted(OpenFile& file, const SparseH
                                                    const OpenContext& context) {
   if (header.is_compressed())
     return open_stream(file, header, size, writable, context);
-  if (writable && header.version > 2)
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: header version {} is read-only",
-                                   file.name(), header.version))
-        .with_hint(kReadOnlyHint);
+  if (const std::string why = why_not_written(header); writable && !why.empty())
+    return not_written(file.file(), why);
   return open_grains(file, header, size, writable, context);
 }
 
@@ -232,10 +244,7 @@ Result<std::unique_ptr<Extent>> Image::open_sesparse(OpenFile& file, const SeSpa
                                                      std::uint64_t size, bool writable,
                                                      const OpenContext& context) {
   if (writable)
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: SESparse extents are only read",
-                                   file.name()))
-        .with_hint(never_writable_hint());
+    return not_written(file.file(), why_not_written(header));
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   if (auto valid = validate_against_file(header, file_size); !valid)
     return std::move(valid).error().with_context(file.name());
@@ -260,7 +269,7 @@ Result<std::unique_ptr<Extent>> Image::open_stream(OpenFile& file, const SparseH
                                                    std::uint64_t size, bool writable,
                                                    const OpenContext& context) {
   if (writable)
-    return stream_is_read_only(file.file());
+    return not_written(file.file(), why_not_written(header));
   const StreamExtent::Shared shared{
       .tables = context.cache, .inflated = context.inflated, .helpers = context.helpers};
   const auto tell = [&](std::uint64_t done, std::uint64_t total) {

@@ -39,6 +39,12 @@ struct ExtentFacts {
   bool zeroed_grains = false;        // an entry can say "zeros"
   bool compressed = false;
   bool unclean = false;  // it carried the mark of an unfinished session when it was opened
+  // Of an extent that was opened for writing, whose tables were looked at: what a session left that
+  // did not end. Entries in which the copies of its tables differ, tables that one directory alone
+  // names, bytes that no grain uses.
+  std::uint64_t interrupted_entries = 0;
+  std::uint64_t dropped_tables = 0;
+  std::uint64_t unused_bytes = 0;
 };
 
 // What an extent writes in a commit of its image; see docs/design.md, "Life of a commit". The

@@ -15,6 +15,7 @@
 #include "extent/damaged_directory.h"
 #include "extent/grain_runs.h"
 #include "extent/salvaged_tables.h"
+#include "extent/written_kinds.h"
 
 namespace vmdk {
 namespace {
@@ -24,20 +25,24 @@ Error refused(const File& file, std::string_view why) {
                      fmt::format("{}: not opened for writing: {}", file.name(), why));
 }
 
-// Whether a writable open may go on after the scan.
-Status judge_scan(const File& file, bool unclean, const TableScan& scan) {
+// Whether a writable open may go on after the scan. `copies`: there are two of each table.
+Status judge_scan(const File& file, bool unclean, bool copies, const TableScan& scan) {
   if (!scan.sound())
     return refused(file,
                    fmt::format("its grain tables are damaged: {}{}", scan.findings.front(),
                                scan.damaged > 1 ? fmt::format(" (and {} more)", scan.damaged - 1)
                                                 : std::string()))
-        .with_hint("vmdkctl check lists the damage; -r mounts what is sound");
+        .with_hint(copies ? "vmdkctl check lists the damage, and vmdkctl check --repair mends it "
+                            "where the other copy of a table is sound; -r mounts what is sound"
+                          : "vmdkctl check lists the damage; -r mounts what is sound");
   if (scan.unequal == 0)
     return {};
   if (scan.redundant_damaged != 0)
     return refused(file,
                    "its two copies of the grain tables differ, and the redundant one is damaged")
-        .with_hint("-r mounts it by its primary tables");
+        .with_hint(
+            "vmdkctl check --repair makes it equal to the primary one; -r mounts it by its "
+            "primary tables");
   if (!unclean)
     return refused(file,
                    fmt::format("its two copies of the grain tables differ in {} entries although "
@@ -187,7 +192,6 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const S
 Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const CowdHeader& header,
                                                          const Options& options,
                                                          TableCache& cache) {
-  constexpr std::uint32_t kWritableFlags = 3;
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file.file().size());
   Kind kind;
   kind.facts = {.header_version = header.version, .unclean = header.unclean};
@@ -197,17 +201,10 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
   if (options.salvage != nullptr)
     return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
-  const auto not_written = [&](std::string_view why) {
+  if (const std::string why = why_not_written(header); options.writable && !why.empty())
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not opened for writing: {}", file.name(), why))
         .with_hint(never_writable_hint());
-  };
-  if (options.writable && header.is_workstation3())
-    return not_written("Workstation 3 disks are only read");
-  if (options.writable && (header.flags & ~kWritableFlags) != 0)
-    return not_written(fmt::format("flags {:#x} of its header are not known", header.flags));
-  if (options.writable && !is_power_of_two(header.grain_size.count()))
-    return not_written(fmt::format("grains of {} sectors", header.grain_size.count()));
   RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
@@ -242,7 +239,8 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
   if (!scanned && scanned.error().code() == ErrorCode::kUnsupported)
     return std::move(scanned).error().with_hint(kReadOnlyHint);
   ASSIGN_OR_RETURN(const TableScan scan, std::move(scanned));
-  RETURN_IF_ERROR(judge_scan(file.file(), kind.facts.unclean, scan));
+  RETURN_IF_ERROR(
+      judge_scan(file.file(), kind.facts.unclean, layout.directory.has_redundant(), scan));
   if (const std::uint64_t end = scan.highest_end / kSectorSize;
       kind.free_sector && end > kCowdLastFreeSector)
     return Error::make(ErrorCode::kUnsupported,
@@ -250,8 +248,12 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
                                    "its free sector cannot say",
                                    file.name(), end))
         .with_hint(never_writable_hint());
+  Kind known = kind;
+  known.facts.interrupted_entries = scan.unequal;
+  known.facts.dropped_tables = layout.directory.dropped.size();
+  known.facts.unused_bytes = scan.unused_bytes;
   return std::unique_ptr<SparseExtent>(
-      new SparseExtent(file, kind, options, std::move(layout), &scan, file_size, cache));
+      new SparseExtent(file, known, options, std::move(layout), &scan, file_size, cache));
 }
 
 template <class Header>

@@ -109,9 +109,7 @@ class Scanner {
   Status collect() {
     RequestEpochs epochs;
     TableCache cache(kTableBytes, epochs);
-    if (!cache.has_room_for(directory_.table_count()))
-      return Error::make(ErrorCode::kUnsupported,
-                         fmt::format("{}: has more than 4194304 grain tables", file_.name()));
+    RETURN_IF_ERROR(cache.require_room(file_.name(), directory_.table_count()));
     GrainTables tables(file_, stream_layout(header_, directory_, shape_.extent_bytes), cache);
     for (std::uint64_t grain = 0; grain < tables.grain_count();) {
       const auto inside = epochs.enter();

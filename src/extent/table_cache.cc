@@ -31,13 +31,13 @@ TableCache::TableCache(std::uint64_t budget_bytes, RequestEpochs& epochs) noexce
 
 TableCache::~TableCache() = default;
 
-bool TableCache::has_room_for(std::uint64_t count) const noexcept {
-  return count <= kMaxKnownTables && known_.load() + count <= kMaxKnownTables;
+Status TableCache::require_room(std::string_view file, std::uint64_t count) const {
+  if (count <= kMaxKnownTables && known_.load() + count <= kMaxKnownTables)
+    return {};
+  return too_many_tables(file);
 }
 
-Status TableCache::require_room(std::string_view file, std::uint64_t count) const {
-  if (has_room_for(count))
-    return {};
+Error TableCache::too_many_tables(std::string_view file) {
   return Error::make(
       ErrorCode::kUnsupported,
       fmt::format("{}: the chain has more than {} grain tables", file, kMaxKnownTables));

@@ -32,10 +32,11 @@ class TableCache {
   TableCache& operator=(const TableCache&) = delete;
 
   // Whether that many more tables may be known by their directories, in memory or not. What a
-  // directory takes does not come out of the budget, so the whole chain has this bound.
-  bool has_room_for(std::uint64_t count) const noexcept;
-  // kUnsupported, in the name of `file`, when not.
+  // directory takes does not come out of the budget, so the whole chain has this bound. When not:
+  // too_many_tables().
   Status require_room(std::string_view file, std::uint64_t count) const;
+  // kUnsupported, in the name of `file`.
+  static Error too_many_tables(std::string_view file);
 
   // A set of tables takes part, and its directory counts, from enrol() to dismiss(). Tables of more
   // entries than the common 512 are those of small grains: no budget holds a large disk's, so the

@@ -28,9 +28,10 @@ constexpr std::uint64_t kMostMemory = 192 * kMiB;
 class Scanner {
  public:
   Scanner(const File& file, const GrainLayout& layout, std::uint64_t extent_bytes,
-          std::uint64_t file_size)
+          std::uint64_t file_size, Namers namers)
       : file_(file),
         layout_(layout),
+        namers_(namers),
         directory_(layout.directory),
         file_size_(file_size),
         grain_bytes_(layout.grain_bytes),
@@ -118,7 +119,7 @@ class Scanner {
   }
 
   Status require_memory() const {
-    if (slots_.memory() + 3 * redundant_only_.size() * sizeof(redundant_only_[0]) +
+    if (slots_.memory() + 3 * (redundant_only_.size() + kept_.size()) * sizeof(kept_[0]) +
             judge_.tables_in_data_area().size_bytes() <=
         kMostMemory)
       return {};
@@ -149,8 +150,11 @@ class Scanner {
       if (!equal)
         judge_copies(first + i, entry, layout_.raw_entry(redundant, i));
     }
-    for (std::uint64_t i = entries; i < layout_.entries_per_table; ++i)
+    for (std::uint64_t i = entries; i < layout_.entries_per_table; ++i) {
       keep_clear_of(layout_.raw_entry(primary, i));
+      if (!equal)
+        keep_redundant(layout_.decode(layout_.raw_entry(redundant, i), file_size_));
+    }
     if (scan_.unequal != unequal_before)
       scan_.unequal_tables.push_back(table);
   }
@@ -162,6 +166,14 @@ class Scanner {
     if (entry.state() != GrainState::kData)
       return;
     slots_.insert(entry.sector());
+    scan_.highest_end = std::max(scan_.highest_end, entry.sector() * kSectorSize + grain_bytes_);
+  }
+
+  // The same for a grain that no primary table has.
+  void keep_redundant(GrainEntry entry) {
+    if (entry.state() != GrainState::kData)
+      return;
+    kept_.push_back(static_cast<std::uint32_t>(entry.sector()));
     scan_.highest_end = std::max(scan_.highest_end, entry.sector() * kSectorSize + grain_bytes_);
   }
 
@@ -203,10 +215,14 @@ class Scanner {
          fmt::format("grain {}: the primary table says {}, the redundant one {}", grain, primary,
                      redundant));
     const GrainEntry entry = layout_.decode(redundant, file_size_);
-    if (judge_.fault_of(grain, redundant, entry) != nullptr)
+    if (judge_.fault_of(grain, redundant, entry) != nullptr) {
       ++scan_.redundant_damaged;
-    else if (entry.state() == GrainState::kData)
+      return;
+    }
+    if (entry.state() == GrainState::kData)
       redundant_only_.push_back(static_cast<std::uint32_t>(entry.sector()));
+    if (namers_ == Namers::kBoth)
+      keep_redundant(entry);
   }
 
   void judge_overlaps() {
@@ -234,6 +250,10 @@ class Scanner {
       slots_.occupy(begin, end);
       RETURN_IF_ERROR(require_memory());
     }
+    for (const std::uint32_t sector : kept_) {
+      slots_.occupy(sector, sector + grain_sectors_);
+      RETURN_IF_ERROR(require_memory());
+    }
     const std::uint64_t end = file_size_ / grain_bytes_;
     for (std::uint64_t slot = ceil_div(data_begin_, grain_bytes_); slot < end;) {
       const std::uint64_t count = slots_.unused_from(slot, end);
@@ -257,6 +277,7 @@ class Scanner {
 
   const File& file_;
   const GrainLayout& layout_;
+  const Namers namers_;
   const GrainDirectory& directory_;
   const std::uint64_t file_size_;
   const std::uint64_t grain_bytes_;
@@ -266,6 +287,8 @@ class Scanner {
   const GrainJudge judge_;
   GrainSlots slots_;
   std::vector<std::uint32_t> redundant_only_;  // sectors; only entries of 32 bits have two copies
+  std::vector<std::uint32_t> kept_;            // sectors: not unused although no primary table
+                                               // names them
   std::vector<std::byte> primary_;
   std::vector<std::byte> redundant_;
   TableScan scan_;
@@ -274,12 +297,12 @@ class Scanner {
 }  // namespace
 
 Result<TableScan> scan_tables(const File& file, const GrainLayout& layout,
-                              std::uint64_t extent_bytes, const Progress& progress) {
+                              std::uint64_t extent_bytes, const Progress& progress, Namers namers) {
   ASSIGN_OR_RETURN(std::uint64_t file_size, file.size());
   // No entry can name what lies further, however long a sparse file says it is.
   if (layout.format == EntryFormat::kSectors)
     file_size = std::min(file_size, kEndOfEntries + layout.grain_bytes);
-  return Scanner(file, layout, extent_bytes, file_size).run(progress);
+  return Scanner(file, layout, extent_bytes, file_size, namers).run(progress);
 }
 
 }  // namespace vmdk

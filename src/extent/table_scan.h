@@ -44,11 +44,20 @@ struct TableScan {
   bool sound() const noexcept { return damaged == 0; }
 };
 
+// Whose grains count as used besides those of the primary tables.
+enum class Namers : std::uint8_t {
+  // Nobody's: what the redundant tables alone name was being written when a commit was cut short.
+  kPrimary,
+  // Those that legal entries of the redundant tables name.
+  kBoth,
+};
+
 // Reads both copies of every table once, in large pieces. Memory: one bit a grain slot of the file
 // near grains in use, and four bytes for each grain that is not grain-aligned, or that only a
 // redundant table has; kUnsupported when that grows beyond a bound. Else an error only when reading
 // fails. `extent_bytes`: of the disk.
 Result<TableScan> scan_tables(const File& file, const GrainLayout& layout,
-                              std::uint64_t extent_bytes, const Progress& progress);
+                              std::uint64_t extent_bytes, const Progress& progress,
+                              Namers namers = Namers::kPrimary);
 
 }  // namespace vmdk

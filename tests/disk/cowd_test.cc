@@ -413,7 +413,7 @@ TEST_F(CowdTest, AGrainBehindWhichNoFreeSectorCanLie) {
   EXPECT_EQ(report.exit_code(), 3);
   EXPECT_EQ(free_sector("/vm/d-delta.vmdk"), before);
   ASSERT_EQ(report.repairs.size(), 1U);
-  EXPECT_NE(report.repairs[0].find("its free sector was left as it is"), std::string::npos);
+  EXPECT_NE(report.repairs[0].text.find("its free sector is left as it is"), std::string::npos);
 }
 
 // The file may end with the disk, or with its last grain; the free sector may lie at either end.

@@ -107,12 +107,5 @@ TEST_F(VmdkctlTest, UnequalCopiesUnderAClearMarkAreRepairedOnlyWhenTablesAreName
   EXPECT_EQ(vmdkctl("check disk.vmdk").status, 0);
 }
 
-TEST_F(VmdkctlTest, CheckKnowsOnlyTheRepairsThatExist) {
-  create("disk.vmdk 10M");
-  const CommandResult result = vmdkctl("check --repair=all disk.vmdk");
-  EXPECT_EQ(result.status, 1);
-  EXPECT_THAT(result.err, HasSubstr("--repair=tables"));
-}
-
 }  // namespace
 }  // namespace vmdk::test

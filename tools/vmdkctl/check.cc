@@ -1,8 +1,12 @@
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include <vmdk/check.h>
+#include <vmdk/disk.h>
 
 #include "base/text.h"
 #include "io/posix_file_system.h"
@@ -34,15 +38,72 @@ std::string_view verdict_word(const vmdk::CheckReport& report) {
       return "clean";
     case 3:
       return "leaks";
+    case kCouldNotRun:
+      return "unknown";
     default:
       return "damage";
   }
 }
 
+std::string_view state_word(vmdk::RepairState state) {
+  switch (state) {
+    case vmdk::RepairState::kPlanned:
+      return "planned";
+    case vmdk::RepairState::kDone:
+      return "done";
+    case vmdk::RepairState::kLeft:
+      return "left";
+  }
+  return "";
+}
+
+std::string_view kind_word(vmdk::RepairKind kind) {
+  switch (kind) {
+    case vmdk::RepairKind::kNames:
+      return "names";
+    case vmdk::RepairKind::kTables:
+      return "tables";
+    case vmdk::RepairKind::kFreeSector:
+      return "freeSector";
+    case vmdk::RepairKind::kEnd:
+      return "end";
+    case vmdk::RepairKind::kHoles:
+      return "holes";
+    case vmdk::RepairKind::kMark:
+      return "mark";
+    case vmdk::RepairKind::kNothing:
+      return "nothing";
+  }
+  return "";
+}
+
+// What `vmdkfuse --salvage` would show.
+struct Salvage {
+  vmdk::DiskInfo info;
+  std::optional<vmdk::Error> refused;
+};
+
 void put_figures(Json& json, std::uint64_t allocated, std::uint64_t total, std::uint64_t unused) {
   json["allocatedGrains"] = allocated;
   json["totalGrains"] = total;
   json["unusedBytes"] = unused;
+}
+
+Json repair_json(const vmdk::Repair& repair) {
+  Json json;
+  json["state"] = state_word(repair.state);
+  put_bytes(json, "file", repair.file);
+  json["what"] = kind_word(repair.kind);
+  json["count"] = repair.count;
+  json["bytes"] = repair.bytes;
+  put_bytes(json, "text", repair.text);
+  return json;
+}
+
+void put_salvage(Json& json, const Salvage& salvage) {
+  put_salvaged(json, salvage.info.salvaged, salvage.info.salvaged_count);
+  if (salvage.refused)
+    put_bytes(json, "salvageError", salvage.refused->message());
 }
 
 Json report_json(std::string_view image, const vmdk::CheckReport& report) {
@@ -70,11 +131,10 @@ Json report_json(std::string_view image, const vmdk::CheckReport& report) {
     json["findings"].push_back(std::move(entry));
   }
   json["repairs"] = Json::array();
-  for (const std::string& repair : report.repairs) {
-    Json entry;
-    put_bytes(entry, "text", repair);
-    json["repairs"].push_back(std::move(entry));
-  }
+  for (const vmdk::Repair& repair : report.repairs)
+    json["repairs"].push_back(repair_json(repair));
+  if (report.failure)
+    put_bytes(json, "failure", report.failure->message());
   return json;
 }
 
@@ -93,13 +153,42 @@ std::string figures(std::uint64_t allocated, std::uint64_t total, std::uint64_t 
   return text;
 }
 
-void print_report(std::string_view image, const vmdk::CheckReport& report) {
+void print_findings(const vmdk::CheckReport& report) {
   for (const vmdk::Finding& finding : report.findings) {
     print_line(fmt::format("{}: {}: {}", vmdk::printable(finding.file),
                            severity_word(finding.severity), vmdk::printable_lines(finding.text)));
   }
-  for (const std::string& repair : report.repairs)
-    print_line(fmt::format("repaired: {}", vmdk::printable(repair)));
+}
+
+void print_repair(std::string_view label, const vmdk::Repair& repair) {
+  print_line(
+      fmt::format("{}: {}: {}", label, vmdk::printable(repair.file), vmdk::printable(repair.text)));
+}
+
+// What is going to be changed.
+void print_plan(const vmdk::CheckReport& report) {
+  for (const vmdk::Repair& repair : report.repairs)
+    if (repair.state == vmdk::RepairState::kPlanned)
+      print_repair("planned", repair);
+}
+
+void print_repairs(const vmdk::CheckReport& report) {
+  for (const vmdk::Repair& repair : report.repairs) {
+    switch (repair.state) {
+      case vmdk::RepairState::kPlanned:
+        print_repair(report.failure ? "not done" : "planned", repair);
+        break;
+      case vmdk::RepairState::kDone:
+        print_repair("repaired", repair);
+        break;
+      case vmdk::RepairState::kLeft:
+        print_repair("left", repair);
+        break;
+    }
+  }
+}
+
+void print_verdict(std::string_view image, const vmdk::CheckReport& report) {
   for (std::size_t i = report.layers.size(); i-- > 1;) {
     const vmdk::CheckedLayer& layer = report.layers[i];
     print_line(
@@ -113,24 +202,76 @@ void print_report(std::string_view image, const vmdk::CheckReport& report) {
   print_line(text + figures(report.allocated_grains, report.total_grains, report.unused_bytes));
 }
 
-vmdk::Result<vmdk::CheckOptions> options_of(const Usage& usage, const Arguments& arguments) {
+void print_report(std::string_view image, const vmdk::CheckReport& report, bool repair) {
+  print_findings(report);
+  print_repairs(report);
+  if (repair && report.repairs.empty())
+    print_line(fmt::format("{}: nothing to repair", vmdk::printable(image)));
+  print_verdict(image, report);
+}
+
+// What was found and planned was printed before: here is what became of it, and what is left.
+void print_outcome(std::string_view image, const vmdk::CheckReport& report) {
+  print_repairs(report);
+  if (!report.failure)
+    print_findings(report);
+  print_verdict(image, report);
+}
+
+void print_salvage(const Salvage& salvage) {
+  for (const std::string& line : salvage.info.salvaged)
+    print_line(fmt::format("salvage: {}", vmdk::printable(line)));
+  if (const auto more = salvage.info.salvaged_count - salvage.info.salvaged.size(); more != 0)
+    print_line(fmt::format("salvage: and {} more", more));
+  if (salvage.refused)
+    print_line(fmt::format("salvage: refused: {}", vmdk::printable(salvage.refused->message())));
+  else if (salvage.info.salvaged_count == 0)
+    print_line("salvage: nothing would have to be done");
+}
+
+vmdk::Result<vmdk::CheckOptions> repair_options_of(const Usage& usage, const Arguments& arguments) {
   vmdk::CheckOptions options;
-  options.open = open_options(usage, arguments);
   const auto repair = arguments.value("repair");
   if (repair && !repair->empty() && *repair != "tables") {
-    return usage_error(usage, fmt::format("cannot repair \"{}\": --repair alone ends interrupted "
-                                          "commits, --repair=tables also makes the tables' copies "
-                                          "agree",
+    return usage_error(usage, fmt::format("cannot repair \"{}\": --repair alone mends all that "
+                                          "needs no choice, --repair=tables also chooses between "
+                                          "copies of tables that can both be right",
                                           *repair));
-  }
-  if (const auto force = arguments.value("force")) {
-    if (*force != "stale-lck")
-      return usage_error(usage, fmt::format("--force: \"{}\" is not stale-lck", *force));
-    options.open.force_stale_lck = true;
   }
   options.repair = repair.has_value();
   options.repair_tables = repair == "tables";
+  options.dry_run = arguments.has("dry-run");
+  if (options.dry_run && !options.repair)
+    return usage_error(usage, "--dry-run goes with --repair");
+  if (arguments.has("salvage") && options.repair)
+    return usage_error(usage, "--salvage only looks, --repair changes: give one of them");
   return options;
+}
+
+vmdk::Result<vmdk::CheckOptions> options_of(const Usage& usage, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(vmdk::CheckOptions options, repair_options_of(usage, arguments));
+  options.open = open_options(usage, arguments);
+  options.open.salvage = false;  // damage is what is looked for
+  for (const std::string& force : arguments.list("force")) {
+    if (force == "stale-lck")
+      options.open.force_stale_lck = true;
+    else if (force == "children")
+      options.open.force_children = true;
+    else
+      return usage_error(usage,
+                         fmt::format("--force: \"{}\" is neither stale-lck nor children", force));
+  }
+  return options;
+}
+
+Salvage salvage_of(vmdk::FileSystem& file_system, const std::string& image,
+                   vmdk::OpenOptions options) {
+  options.access = vmdk::Access::kReadOnly;
+  options.salvage = true;
+  auto info = vmdk::Disk::look(file_system, image, std::move(options));
+  if (!info)
+    return {.refused = std::move(info).error()};
+  return {.info = *std::move(info)};
 }
 
 int run_check(const Usage& usage, const Arguments& arguments) {
@@ -140,40 +281,69 @@ int run_check(const Usage& usage, const Arguments& arguments) {
     return kUsage;
   }
   const std::string& image = arguments.operands[0];
+  const bool json = arguments.has("json");
   vmdk::PosixFileSystem file_system;
+  bool plan_printed = false;
   const auto report = [&] {
     ProgressLine progress(image, arguments.has("progress"));
     options->progress = progress.callback();
+    if (!json)
+      options->planned = [&](const vmdk::CheckReport& found) {
+        progress.clear();
+        print_findings(found);
+        print_plan(found);
+        flush_lines();
+        plan_printed = true;
+      };
     return vmdk::check_image(file_system, image, *options);
   }();
   if (!report) {
     print_error(report.error());
     return kCouldNotRun;
   }
-  if (arguments.has("json"))
-    print_line(to_text(report_json(image, *report)));
-  else
-    print_report(image, *report);
+  std::optional<Salvage> salvage;
+  if (arguments.has("salvage"))
+    salvage = salvage_of(file_system, image, options->open);
+  if (json) {
+    Json object = report_json(image, *report);
+    if (salvage)
+      put_salvage(object, *salvage);
+    print_line(to_text(object));
+  } else {
+    if (plan_printed)
+      print_outcome(image, *report);
+    else
+      print_report(image, *report, options->repair);
+    if (salvage)
+      print_salvage(*salvage);
+  }
+  if (report->failure)
+    print_error(*report->failure);
   return report->exit_code();
 }
 
 }  // namespace
 
 Verb check_verb() {
-  Usage usage{
-      "check",
-      "IMAGE",
-      "Checks an image and its parents. Exit status: 0 clean, 1 could not run (no\n"
-      "image, a kind that is not supported, files in use or unreadable), 2 damage, from\n"
-      "the header on, 3 leaks, unclean mark or interrupted commit (which lose no data).",
-      {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
-       {"repair", 0, OptionKind::kOptionalValue, "tables",
-        "end an interrupted commit and clear the mark; with\n"
-        "\"=tables\" also make the copies of the tables agree"},
-       {"force", 0, OptionKind::kValue, "stale-lck", "repair although a VMware lock folder exists"},
-       {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
-      1,
-      1};
+  Usage usage{"check",
+              "IMAGE",
+              "Checks an image and its parents. Exit status, of the image as it is now: 0 clean,\n"
+              "1 could not run (no image, a kind that is not supported, files in use or\n"
+              "unreadable, a repair that failed), 2 damage, from the header on, 3 leaks, unclean\n"
+              "mark or interrupted commit (which lose no data).",
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
+               {"repair", 0, OptionKind::kOptionalValue, "tables",
+                "mend what needs no choice: lists every change, then\n"
+                "makes it; with \"=tables\" also choose between copies\n"
+                "of tables that differ and can both be right"},
+               {"dry-run", 0, OptionKind::kFlag, "", "with --repair: list the changes, make none"},
+               {"force", 0, OptionKind::kList, "WHAT",
+                "repair although a VMware lock folder (stale-lck) or\n"
+                "a snapshot over the image (children) is there"},
+               salvage_option(),
+               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+              1,
+              1};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
   return {std::move(usage), run_check, kCouldNotRun};

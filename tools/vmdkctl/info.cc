@@ -143,12 +143,8 @@ Json facts_json(const Facts& facts) {
   json["layers"] = Json::array();
   for (std::size_t i = 0; i < facts.layers.size(); ++i)
     json["layers"].push_back(layer_json(facts, i));
-  if (facts.salvage) {
-    json["salvagedCount"] = facts.salvaged_count;
-    json["salvaged"] = Json::array();
-    for (const std::string& line : facts.salvaged)
-      json["salvaged"].push_back(line);
-  }
+  if (facts.salvage)
+    put_salvaged(json, facts.salvaged, facts.salvaged_count);
   return json;
 }
 

@@ -1,6 +1,8 @@
 #include "vmdkctl/output.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "base/text.h"
 
@@ -27,10 +29,22 @@ void print_line(std::string_view text) {
   fmt::print("{}\n", text);
 }
 
+void flush_lines() {
+  if (std::fflush(stdout) != 0)
+    throw std::system_error(errno, std::generic_category());
+}
+
 void put_bytes(Json& object, const std::string& key, std::string_view bytes) {
   object[key] = std::string(bytes);
   if (!vmdk::is_utf8(bytes))
     object[key + "Base64"] = vmdk::base64(bytes);
+}
+
+void put_salvaged(Json& object, const std::vector<std::string>& lines, std::uint64_t count) {
+  object["salvagedCount"] = count;
+  object["salvaged"] = Json::array();
+  for (const std::string& line : lines)
+    object["salvaged"].push_back(line);
 }
 
 std::string to_text(const Json& object) {

@@ -1,8 +1,10 @@
 // What the verbs print: messages for people, JSON for programs.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -28,12 +30,16 @@ void print_note(std::string_view text);
 // Warnings and errors of the library, on stderr.
 vmdk::LogSink log_to_stderr();
 
-// On stdout, with a line end.
+// On stdout, with a line end. Throws std::system_error when stdout takes no more.
 void print_line(std::string_view text);
+// The lines so far reach whoever reads them; throws likewise.
+void flush_lines();
 
 // Puts a file's name or other bytes of an image: `object[key]`, and where they are not UTF-8 (JSON
 // then shows U+FFFD in their place) the exact bytes in `object[key + "Base64"]`.
 void put_bytes(Json& object, const std::string& key, std::string_view bytes);
+// What --salvage had to do, as DiskInfo has it.
+void put_salvaged(Json& object, const std::vector<std::string>& lines, std::uint64_t count);
 // One line.
 std::string to_text(const Json& object);
 

@@ -25,8 +25,13 @@ ProgressLine::ProgressLine(std::string label, bool asked_for)
       last_(std::chrono::steady_clock::now()) {}
 
 ProgressLine::~ProgressLine() {
+  clear();
+}
+
+void ProgressLine::clear() {
   if (shown_ && terminal_)
     fmt::print(stderr, "\r\033[K");
+  shown_ = false;
 }
 
 vmdk::Progress ProgressLine::callback() {

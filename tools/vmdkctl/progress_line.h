@@ -20,6 +20,9 @@ class ProgressLine {
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
+  // Leaves the terminal's line empty until the next report.
+  void clear();
+
   // Empty when nothing is to be shown. Refers to this object.
   vmdk::Progress callback();
 

@@ -1,0 +1,655 @@
+// Repairs: what they mend, what they leave alone, what they say.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vmdk/check.h>
+
+#include "check_fixture.h"
+#include "support/esx_builder.h"
+#include "support/faulty_file_system.h"
+#include "support/stream_builder.h"
+
+namespace vmdk::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class RepairTest : public CheckFixture {
+ protected:
+  static constexpr const char* kImage = "/vm/d.vmdk";
+
+  static std::vector<RepairKind> kinds_of(const CheckReport& report) {
+    std::vector<RepairKind> kinds;
+    for (const Repair& repair : report.repairs)
+      kinds.push_back(repair.kind);
+    return kinds;
+  }
+
+  static std::size_t count(const CheckReport& report, RepairState state) {
+    return static_cast<std::size_t>(
+        std::count_if(report.repairs.begin(), report.repairs.end(),
+                      [&](const Repair& repair) { return repair.state == state; }));
+  }
+
+  static CheckOptions repairing() {
+    CheckOptions options;
+    options.repair = true;
+    return options;
+  }
+
+  // Another grain at the end of the file, which no entry names. Returns its sector.
+  std::uint32_t append_grain(unsigned value) {
+    const std::uint64_t at = memory_.size(kImage);
+    memory_.poke(kImage, at, filled(kGrain, value));
+    return static_cast<std::uint32_t>(at / kSectorSize);
+  }
+
+  void expect_nothing_changed(const CheckReport& report, const std::string& why) {
+    EXPECT_EQ(count(report, RepairState::kDone), 0U) << text_of(report);
+    expect_says(report, "nothing is changed: ");
+    expect_says(report, why);
+  }
+
+  void expect_reads(std::uint64_t grain, unsigned value) {
+    ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly(kImage));
+    EXPECT_EQ(read(*disk, grain * kGrain, 3), std::string(3, static_cast<char>(value)));
+  }
+};
+
+// --- Leaks -------------------------------------------------------------------------------------
+
+TEST_F(RepairTest, UnusedSpaceOfACleanImageIsCountedAndLeftAlone) {
+  make_image(false);
+  memory_.truncate(kImage, built_.file_size + 2 * kGrain);
+  const CheckReport report = check(true);
+  EXPECT_EQ(report.exit_code(), 0);
+  EXPECT_EQ(report.unused_bytes, 2 * kGrain);
+  EXPECT_TRUE(report.repairs.empty()) << text_of(report);
+  EXPECT_EQ(memory_.size(kImage), built_.file_size + 2 * kGrain);
+}
+
+TEST_F(RepairTest, TheMarkAndLeakedSpaceAreMended) {
+  make_image(true);
+  memory_.truncate(kImage, built_.file_size + 2 * kGrain);
+  const auto before = all_bytes();
+  const CheckReport found = check();
+  EXPECT_EQ(found.exit_code(), 3);
+  expect_says(found, "was not closed cleanly");
+  expect_says(found, "leaked");
+  EXPECT_TRUE(all_bytes() == before) << "a check without a repair writes nothing";
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_THAT(kinds_of(mended), ElementsAre(RepairKind::kEnd, RepairKind::kMark));
+  EXPECT_EQ(mended.repairs[0].bytes, 2 * kGrain);
+  EXPECT_FALSE(marked(kImage));
+  EXPECT_EQ(memory_.size(kImage), built_.file_size);
+}
+
+TEST_F(RepairTest, SpaceInTheMiddleIsGivenBack) {
+  make_image(true);
+  set_entry(0, false, 0);
+  set_entry(0, true, 0);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_THAT(kinds_of(mended), ElementsAre(RepairKind::kHoles, RepairKind::kMark));
+  EXPECT_EQ(mended.repairs[0].count, 1U);
+  EXPECT_EQ(mended.repairs[0].bytes, kGrain);
+  EXPECT_EQ(memory_.bytes(kImage, built_.data.at(0), kGrain), filled(kGrain, 0));
+  EXPECT_EQ(memory_.bytes(kImage, built_.data.at(600), kGrain), filled(kGrain, 'b'));
+}
+
+// Then new grains take it.
+TEST_F(RepairTest, SpaceThatTheHostCannotTakeBackIsUsedAgain) {
+  make_image(true);
+  set_entry(0, false, 0);
+  set_entry(0, true, 0);
+  FaultyFileSystem host(memory_);
+  host.add({.kinds = {OpKind::kPunch}, .for_ever = true, .err = EOPNOTSUPP});
+  ASSERT_OK_AND_ASSIGN(const CheckReport mended, check_image(host, kImage, repairing()));
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  expect_says(mended, "left: /vm/d.vmdk: 65536 unused bytes inside the file stay there");
+  EXPECT_EQ(mended.unused_bytes, kGrain);
+  EXPECT_FALSE(marked(kImage));
+  ASSERT_OK_AND_ASSIGN(const auto disk, open(kImage));
+  ASSERT_OK(disk->write(DiskOffset(5 * kGrain), filled(kGrain, 'n')));
+  ASSERT_OK(disk->close());
+  EXPECT_EQ(memory_.size(kImage), built_.file_size);
+  EXPECT_EQ(memory_.bytes(kImage, built_.data.at(0), kGrain), filled(kGrain, 'n'));
+}
+
+// Entries behind the end of the disk mean nothing here, but other programs read as far as the
+// header's capacity. One of the copies is enough.
+TEST_F(RepairTest, GrainsBehindTheEndOfTheDiskAreNotGivenBack) {
+  SparseSpec spec;
+  spec.capacity = 64 * kMiB - 8 * kGrain;
+  spec.unclean = true;
+  spec.grains = {{.index = 0, .data = filled(kGrain, 'a')}};
+  built_ = make(kImage, spec);
+  const std::uint32_t primary = append_grain('p');
+  append_grain('-');
+  const std::uint32_t redundant = append_grain('r');
+  set_entry(1020, false, primary);
+  set_entry(1021, true, redundant);
+  append_grain('-');
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_EQ(memory_.size(kImage), redundant * kSectorSize + kGrain);
+  EXPECT_EQ(memory_.bytes(kImage, primary * kSectorSize, kGrain), filled(kGrain, 'p'));
+  EXPECT_EQ(memory_.bytes(kImage, redundant * kSectorSize, kGrain), filled(kGrain, 'r'));
+  EXPECT_EQ(memory_.bytes(kImage, primary * kSectorSize + kGrain, kGrain), filled(kGrain, 0));
+}
+
+// The scan keeps the first of very many.
+TEST_F(RepairTest, SpaceInVeryManyPiecesIsToldOf) {
+  constexpr std::uint64_t kPieces = 65536;
+  CowdSpec spec;
+  spec.capacity = 64 * kMiB;
+  for (std::uint64_t i = 0; i < kPieces + 10; ++i)
+    spec.grains.push_back({.index = i, .entry = 4096 + 2 * i});
+  spec.edit_header = [](std::span<std::byte> bytes) { store_le32(bytes, kCowdUncleanAt, 1); };
+  ASSERT_OK(build_cowd_disk(memory_, kImage, spec));
+  const std::uint64_t end = (4096 + 2 * (kPieces + 9) + 1) * kSectorSize;
+  memory_.truncate("/vm/d-delta.vmdk", end);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  const auto holes =
+      std::find_if(mended.repairs.begin(), mended.repairs.end(),
+                   [](const Repair& repair) { return repair.kind == RepairKind::kHoles; });
+  ASSERT_NE(holes, mended.repairs.end());
+  EXPECT_EQ(holes->count, kPieces);
+  expect_says(mended, "left: /vm/d-delta.vmdk: unused space in more than 65536 pieces stays");
+}
+
+// --- Copies of tables ----------------------------------------------------------------------------
+
+TEST_F(RepairTest, AnInterruptedCommitIsFinished) {
+  make_image(true);
+  set_entry(600, false, 0);
+  const CheckReport found = check();
+  EXPECT_EQ(found.exit_code(), 3);
+  expect_says(found,
+              "a commit was interrupted: the copies of the grain tables differ in 1 entries");
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  expect_says(mended, "done: /vm/d.vmdk: 1 redundant grain table made equal to the primary one");
+  EXPECT_EQ(entry(600, true), 0U);
+  EXPECT_NE(entry(0, true), 0U);
+  EXPECT_EQ(memory_.size(kImage), built_.data.at(600)) << "what it was adding is given back";
+}
+
+TEST_F(RepairTest, UnequalCopiesOfACleanImageAreAChoice) {
+  make_image(false);
+  set_entry(600, true, 0);
+  const auto before = all_bytes();
+  const CheckReport found = check(true);
+  EXPECT_EQ(found.exit_code(), 2);
+  expect_says(found, "grain 600: the primary table says");
+  expect_nothing_changed(found, "each can be right: --repair=tables chooses");
+  EXPECT_TRUE(all_bytes() == before);
+  const CheckReport chosen = check(true, true);
+  EXPECT_EQ(chosen.exit_code(), 0) << text_of(chosen);
+  EXPECT_EQ(entry(600, true), entry(600, false));
+  EXPECT_NE(entry(600, true), 0U);
+}
+
+TEST_F(RepairTest, TablesAreMendedFromTheSoundPrimary) {
+  make_image(false);
+  set_entry(600, true, 3);  // into the metadata
+  EXPECT_EQ(check().exit_code(), 2);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_THAT(kinds_of(mended), ElementsAre(RepairKind::kTables));
+  EXPECT_EQ(mended.repairs[0].count, 1U);
+  EXPECT_EQ(mended.repairs[0].bytes, kGrainTableSize);
+  EXPECT_EQ(entry(600, true), entry(600, false));
+  EXPECT_EQ(entry(600, true) * kSectorSize, built_.data.at(600));
+}
+
+TEST_F(RepairTest, TablesAreMendedFromTheSoundRedundantCopy) {
+  for (const bool unclean : {false, true}) {
+    SCOPED_TRACE(unclean);
+    make_image(unclean);
+    const std::uint32_t sound = entry(600, true);
+    set_entry(600, false, 3);
+    const CheckReport mended = check(true);
+    EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+    expect_says(mended, "1 primary grain table made equal to the redundant one");
+    EXPECT_EQ(entry(600, false), sound);
+    EXPECT_EQ(entry(600, true), sound);
+    EXPECT_OK(open(kImage));
+    ASSERT_OK(memory_.remove(kImage));
+  }
+}
+
+// Each table by itself.
+TEST_F(RepairTest, OneTableFromEachCopy) {
+  make_image(false);
+  set_entry(5, false, 3);
+  set_entry(601, true, 3);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_THAT(kinds_of(mended), ElementsAre(RepairKind::kTables, RepairKind::kTables));
+  EXPECT_EQ(entry(5, false), 0U);
+  EXPECT_EQ(entry(601, true), 0U);
+  expect_reads(0, 'a');
+  expect_reads(600, 'b');
+}
+
+TEST_F(RepairTest, WithBothCopiesDamagedNothingIsChanged) {
+  make_image(false);
+  set_entry(600, false, 3);
+  set_entry(601, true, 3);
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_nothing_changed(report, "of grain table 1 both copies are damaged");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+TEST_F(RepairTest, EqualDamageIsNotMended) {
+  make_image(true);
+  set_entry(5, false, entry(0, false));
+  set_entry(5, true, entry(0, false));
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_says(report, "is shared with another grain");
+  expect_nothing_changed(report, "no copy of them is sound");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+// A copy that lacks a grain would make it disappear.
+TEST_F(RepairTest, NoCopyTakesAGrainAway) {
+  make_image(true);
+  set_entry(601, false, 3);
+  set_entry(600, true, 0);
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_nothing_changed(report, "the redundant one lacks 1 grains that the primary one has");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+// What programs that copy failing disks leave in the place of a sector that they could not read.
+TEST_F(RepairTest, ALostSectorOfThePrimaryTableComesFromTheOther) {
+  make_image(false);
+  const std::uint32_t sound = entry(600, true);
+  set_entry(600, false, 0);  // its sector's only entry
+  expect_nothing_changed(check(true), "--repair=tables");
+  const CheckReport mended = check(true, true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_EQ(entry(600, false), sound);
+  expect_reads(600, 'b');
+}
+
+TEST_F(RepairTest, AnEntryThatThePrimaryTableAloneLacksIsNotGuessed) {
+  make_image(false);
+  const std::uint32_t more = append_grain('m');
+  set_entry(601, true, more);
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_nothing_changed(report, "which of them is right cannot be told");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+TEST_F(RepairTest, GrainsThatThePrimaryTablesShareComeFromTheRedundantOnes) {
+  for (const bool unclean : {false, true}) {
+    SCOPED_TRACE(unclean);
+    make_image(unclean);
+    const std::uint32_t sound = entry(600, false);
+    set_entry(600, false, entry(0, false));
+    EXPECT_EQ(check().exit_code(), 2);
+    if (!unclean)
+      expect_nothing_changed(check(true), "--repair=tables");
+    const CheckReport mended = check(true, !unclean);
+    EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+    EXPECT_EQ(entry(600, false), sound);
+    expect_reads(600, 'b');
+    ASSERT_OK(memory_.remove(kImage));
+  }
+}
+
+TEST_F(RepairTest, OneCopyAloneIsNotMended) {
+  SparseSpec spec;
+  spec.capacity = kMiB;
+  spec.unclean = true;
+  spec.edit_header = [](SparseHeader& header) { header.flags &= ~sparse_flag::kRedundantTables; };
+  built_ = make(kImage, spec);
+  set_entry(3, false, 3);
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_nothing_changed(report, "it has one copy of them only");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+// The damaged copy had another place for the grain. Nobody knows that it was the wrong one.
+TEST_F(RepairTest, WhatAReplacedCopyNamesIsNotGivenBack) {
+  make_image(true);
+  const std::uint32_t other = append_grain('o');
+  append_grain('-');
+  set_entry(600, false, other);
+  set_entry(605, false, 3);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  expect_reads(600, 'b');
+  EXPECT_EQ(memory_.size(kImage), other * kSectorSize + kGrain) << "what nobody names is cut off";
+  EXPECT_EQ(memory_.bytes(kImage, other * kSectorSize, kGrain), filled(kGrain, 'o'));
+  EXPECT_EQ(mended.unused_bytes, kGrain);
+}
+
+TEST_F(RepairTest, AllDamageIsMendedOrNothing) {
+  SparseSpec part;
+  part.capacity = 2 * kMiB;
+  part.unclean = true;
+  ASSERT_OK_AND_ASSIGN(const auto built, build_split_sparse(memory_, kImage, {part, part, part}));
+  poke_entry("/vm/d-s001.vmdk", built[0].entry_at(3), 3);  // the other copy can mend it
+  poke_entry("/vm/d-s002.vmdk", built[1].entry_at(3), 3);
+  poke_entry("/vm/d-s002.vmdk", built[1].entry_at(3, true), 3);
+  const auto before = all_bytes();
+  const CheckReport report = check(true);
+  EXPECT_EQ(report.exit_code(), 2);
+  ASSERT_EQ(report.repairs.size(), 1U) << text_of(report);
+  EXPECT_EQ(report.repairs[0].file, "/vm/d-s002.vmdk");
+  EXPECT_TRUE(all_bytes() == before);
+  poke_entry("/vm/d-s002.vmdk", built[1].entry_at(3), 0);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_EQ(count(mended, RepairState::kDone), 5U) << "two tables and three marks";
+}
+
+TEST_F(RepairTest, DamageOutsideTheTablesStopsEverything) {
+  SparseSpec part;
+  part.capacity = 2 * kMiB;
+  part.unclean = true;
+  ASSERT_OK(build_split_sparse(memory_, kImage, {part, part}));
+  ASSERT_OK(memory_.remove("/vm/d-s002.vmdk"));
+  const auto before = all_bytes();
+  const CheckReport report = check(true, true);
+  EXPECT_EQ(report.exit_code(), 2);
+  expect_nothing_changed(report, "the image is damaged outside its grain tables");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+TEST_F(RepairTest, TheContentIdStays) {
+  make_image(true);
+  set_entry(600, false, 3);
+  const auto text = [&] { return memory_.bytes(kImage, kSectorSize, 20 * kSectorSize); };
+  const auto before = text();
+  EXPECT_EQ(check(true).exit_code(), 0);
+  EXPECT_EQ(text(), before);
+}
+
+// --- Plans -------------------------------------------------------------------------------------
+
+TEST_F(RepairTest, ADryRunOnlyReads) {
+  make_image(true);
+  set_entry(600, false, 0);
+  set_entry(0, false, 0);
+  set_entry(0, true, 0);
+  const auto before = all_bytes();
+  memory_.set_permissions(kImage, 0400);
+  const CheckReport plan = check(true, false, true);
+  EXPECT_EQ(plan.exit_code(), 3) << "the state that it is in";
+  EXPECT_TRUE(all_bytes() == before);
+  EXPECT_THAT(check_image(memory_, kImage, repairing()), IsError(ErrorCode::kDenied));
+  memory_.set_permissions(kImage, 0600);
+  const CheckReport done = check(true);
+  EXPECT_EQ(done.exit_code(), 0);
+  ASSERT_EQ(plan.repairs.size(), done.repairs.size());
+  for (std::size_t i = 0; i < plan.repairs.size(); ++i) {
+    EXPECT_EQ(plan.repairs[i].state, RepairState::kPlanned);
+    EXPECT_EQ(done.repairs[i].state, RepairState::kDone);
+    EXPECT_EQ(plan.repairs[i].kind, done.repairs[i].kind);
+    EXPECT_EQ(plan.repairs[i].text, done.repairs[i].text);
+    EXPECT_EQ(plan.repairs[i].bytes, done.repairs[i].bytes);
+  }
+  EXPECT_THAT(kinds_of(plan), ElementsAre(RepairKind::kTables, RepairKind::kEnd, RepairKind::kMark))
+      << "both grains are at the end";
+}
+
+TEST_F(RepairTest, ThePlanIsToldBeforeTheFirstChange) {
+  make_image(true);
+  const auto before = all_bytes();
+  CheckOptions options = repairing();
+  std::string told;
+  options.planned = [&](const CheckReport& report) {
+    EXPECT_TRUE(all_bytes() == before);
+    EXPECT_EQ(count(report, RepairState::kPlanned), report.repairs.size());
+    EXPECT_EQ(report.leak_count, 1U);
+    told += text_of(report);
+  };
+  ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(memory_, kImage, options));
+  EXPECT_EQ(report.exit_code(), 0);
+  EXPECT_THAT(told, HasSubstr("planned: /vm/d.vmdk: the mark of an unfinished session"));
+  told.clear();
+  ASSERT_OK(check_image(memory_, kImage, options));
+  EXPECT_EQ(told, "") << "there is nothing to tell any more";
+}
+
+TEST_F(RepairTest, WhoCannotTellThePlanStopsIt) {
+  make_image(true);
+  const auto before = all_bytes();
+  CheckOptions options = repairing();
+  options.planned = [](const CheckReport&) { throw std::runtime_error("nobody listens"); };
+  EXPECT_THROW(static_cast<void>(check_image(memory_, kImage, options)), std::runtime_error);
+  EXPECT_TRUE(all_bytes() == before);
+  EXPECT_EQ(check(true).exit_code(), 0) << "and its locks are gone";
+}
+
+// Whatever call fails, and for ever: what was done is told, and a second run ends it.
+TEST_F(RepairTest, AFailureIsToldAndCanBeRepaired) {
+  const std::vector<OpKind> changes = {OpKind::kWrite, OpKind::kResize, OpKind::kPunch,
+                                       OpKind::kSync};
+  std::uint64_t calls = 1;
+  for (std::uint64_t nth = 0; nth <= calls; ++nth) {
+    SCOPED_TRACE(nth);
+    make_image(true);
+    const std::uint32_t sound = entry(600, true);
+    append_grain('-');
+    set_entry(600, false, 3);
+    set_entry(0, false, 0);
+    set_entry(0, true, 0);
+    FaultyFileSystem host(memory_);
+    host.add({.kinds = changes, .nth = nth, .for_ever = true, .err = EIO});
+    ASSERT_OK_AND_ASSIGN(const CheckReport report, check_image(host, kImage, repairing()));
+    if (nth == 0) {
+      calls = host.matched();
+      EXPECT_THAT(kinds_of(report), ElementsAre(RepairKind::kTables, RepairKind::kEnd,
+                                                RepairKind::kHoles, RepairKind::kMark));
+      EXPECT_EQ(report.exit_code(), 0);
+    } else {
+      ASSERT_TRUE(report.failure);
+      EXPECT_EQ(report.failure->errno_value(), EIO);
+      EXPECT_EQ(report.exit_code(), 1);
+      EXPECT_EQ(report.repairs.back().state, RepairState::kPlanned) << "the mark goes last";
+      const CheckReport again = check(true);
+      EXPECT_EQ(again.exit_code(), 0) << text_of(again);
+    }
+    EXPECT_EQ(entry(600, false), sound);
+    EXPECT_FALSE(marked(kImage));
+    EXPECT_EQ(memory_.size(kImage), built_.file_size);
+    ASSERT_OK(memory_.remove(kImage));
+  }
+  EXPECT_GE(calls, 8U);
+}
+
+// --- What keeps a repair off ---------------------------------------------------------------------
+
+TEST_F(RepairTest, AnImageInUseIsNotRepaired) {
+  make_image(true);
+  const auto before = all_bytes();
+  {
+    ASSERT_OK_AND_ASSIGN(const auto reader, open_readonly(kImage));
+    EXPECT_THAT(check_image(memory_, kImage, repairing()), IsError(ErrorCode::kBusy));
+    EXPECT_EQ(check(true, false, true).exit_code(), 3) << "a plan needs a reader's lock only";
+  }
+  ASSERT_OK_AND_ASSIGN(const auto writer, open(kImage));
+  EXPECT_THAT(check_image(memory_, kImage, repairing()), IsError(ErrorCode::kBusy));
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+// Each file of it, not the descriptor alone.
+TEST_F(RepairTest, AnExtentInUseIsNotRepaired) {
+  SparseSpec part;
+  part.capacity = 2 * kMiB;
+  part.unclean = true;
+  ASSERT_OK(build_split_sparse(memory_, kImage, {part, part}));
+  const auto before = all_bytes();
+  ASSERT_OK_AND_ASSIGN(const auto other, memory_.open("/vm/d-s002.vmdk", Access::kReadOnly));
+  ASSERT_OK(other->lock(LockMode::kRead));
+  EXPECT_THAT(check_image(memory_, kImage, repairing()), IsError(ErrorCode::kBusy));
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+TEST_F(RepairTest, AnImageThatVmwareUsesIsNotRepaired) {
+  make_image(true);
+  memory_.put("/vm/d.vmdk.lck/M1.lck", "x");
+  const auto before = all_bytes();
+  EXPECT_EQ(check().exit_code(), 3) << "looking is allowed";
+  CheckOptions options = repairing();
+  EXPECT_THAT(check_image(memory_, kImage, options), IsError(ErrorCode::kBusy));
+  options.dry_run = true;
+  EXPECT_THAT(check_image(memory_, kImage, options), IsError(ErrorCode::kBusy));
+  EXPECT_TRUE(all_bytes() == before);
+  options.dry_run = false;
+  options.open.force_stale_lck = true;
+  EXPECT_EQ(check_image(memory_, kImage, options)->exit_code(), 0);
+}
+
+TEST_F(RepairTest, AnImageWithASnapshotIsNotRepaired) {
+  make_image(true);
+  make_sparse("/vm/child.vmdk", child_of("d.vmdk"));
+  const auto before = all_bytes();
+  CheckOptions options = repairing();
+  const auto refused = check_image(memory_, kImage, options);
+  EXPECT_THAT(refused, IsError(ErrorCode::kBusy));
+  EXPECT_THAT(refused, HasMessage("child.vmdk is a snapshot of it"));
+  EXPECT_THAT(refused, HasMessage("--force=children repairs it all the same"));
+  EXPECT_EQ(check().exit_code(), 3) << "looking is allowed";
+  EXPECT_TRUE(all_bytes() == before);
+  options.open.force_children = true;
+  EXPECT_EQ(check_image(memory_, kImage, options)->exit_code(), 0);
+  EXPECT_OK(open_readonly("/vm/child.vmdk")) << "its parent is still the one it was made over";
+}
+
+TEST_F(RepairTest, ParentsAreNeverRepaired) {
+  SparseSpec unclean;
+  unclean.capacity = kMiB;
+  unclean.unclean = true;
+  make("/vm/base.vmdk", unclean);
+  make_sparse(kImage, child_of("base.vmdk"));
+  const auto before = all_bytes();
+  EXPECT_EQ(check(true, true).exit_code(), 3);
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+// --- Kinds of which nothing is repaired ----------------------------------------------------------
+
+class IdleKindsTest : public RepairTest {
+ protected:
+  void expect_idle(int exit_code, const std::string& why, std::uint64_t extents = 1) {
+    const auto before = all_bytes();
+    const CheckReport report = check(true, true);
+    EXPECT_EQ(report.exit_code(), exit_code) << text_of(report);
+    ASSERT_EQ(report.repairs.size(), 1U) << text_of(report);
+    EXPECT_EQ(report.repairs[0].state, RepairState::kLeft);
+    EXPECT_EQ(report.repairs[0].count, extents);
+    expect_says(report, why);
+    EXPECT_TRUE(all_bytes() == before);
+  }
+};
+
+TEST_F(IdleKindsTest, Flat) {
+  ASSERT_OK(build_flat(memory_, kImage, {{.length = kMiB}, {.length = kMiB}}));
+  expect_idle(0, "flat extents have neither grain tables nor a mark: there is nothing to repair",
+              2);
+}
+
+TEST_F(IdleKindsTest, Stream) {
+  StreamSpec spec;
+  spec.capacity = kMiB;
+  ASSERT_OK(build_stream(memory_, kImage, spec));
+  expect_idle(0, "streamOptimized extents are written once");
+}
+
+TEST_F(IdleKindsTest, SeSparse) {
+  SeSparseSpec spec;
+  spec.capacity = 20 * kMiB;
+  spec.replay_journal = 1;
+  ASSERT_OK(build_sesparse_disk(memory_, kImage, spec));
+  expect_idle(3, "SESparse extents are only read: how their free grains are kept");
+}
+
+TEST_F(IdleKindsTest, Workstation3) {
+  CowdSpec spec;
+  spec.capacity = kMiB;
+  spec.version = 3;
+  spec.edit_header = [](std::span<std::byte> bytes) { store_le32(bytes, kCowdUncleanAt, 1); };
+  ASSERT_OK(build_cowd(memory_, kImage, spec));
+  expect_idle(3, "Workstation 3 disks are only read: nothing is repaired");
+}
+
+TEST_F(IdleKindsTest, CowdWithFlagsThatNobodyKnows) {
+  CowdSpec spec;
+  spec.capacity = kMiB;
+  spec.edit_header = [](std::span<std::byte> bytes) {
+    store_le32(bytes, kCowdFlagsAt, 7);
+    store_le32(bytes, kCowdUncleanAt, 1);
+  };
+  ASSERT_OK(build_cowd_disk(memory_, kImage, spec));
+  expect_idle(3, "flags 0x7 of its header are not known: nothing is repaired");
+}
+
+TEST_F(IdleKindsTest, HeadersOfVersion3) {
+  SparseSpec spec;
+  spec.capacity = kMiB;
+  spec.unclean = true;
+  spec.edit_header = [](SparseHeader& header) { header.version = 3; };
+  make(kImage, spec);
+  expect_idle(3, "header version 3 is read-only: nothing is repaired");
+}
+
+TEST_F(IdleKindsTest, ExtentsThatAreCalledReadOnly) {
+  SparseSpec spec;
+  spec.capacity = kMiB;
+  spec.unclean = true;
+  spec.descriptor = std::nullopt;
+  make("/vm/d-s001.vmdk", spec);
+  memory_.set_permissions("/vm/d-s001.vmdk", 0400);
+  DescriptorSpec descriptor;
+  descriptor.create_type = "twoGbMaxExtentSparse";
+  descriptor.extent_lines = {extent_line("RDONLY", kMiB, "SPARSE", "d-s001.vmdk")};
+  ASSERT_OK(build_descriptor(memory_, kImage, descriptor));
+  expect_idle(3, "extents that the descriptor calls RDONLY are not changed");
+}
+
+// It has no second copy of a table, but leaks and a free sector.
+TEST_F(RepairTest, ACowdIsMendedExceptForItsTables) {
+  CowdSpec spec;
+  spec.capacity = kMiB;
+  spec.grains = {{.index = 1, .data = filled(kSectorSize, 'x')}};
+  spec.edit_header = [](std::span<std::byte> bytes) { store_le32(bytes, kCowdUncleanAt, 1); };
+  ASSERT_OK_AND_ASSIGN(const BuiltCowd built, build_cowd_disk(memory_, kImage, spec));
+  const std::string delta = "/vm/d-delta.vmdk";
+  poke_entry(delta, kCowdFreeSectorAt, 3);
+  memory_.truncate(delta, built.file_size + kMiB);
+  const CheckReport mended = check(true);
+  EXPECT_EQ(mended.exit_code(), 0) << text_of(mended);
+  EXPECT_THAT(kinds_of(mended),
+              ElementsAre(RepairKind::kFreeSector, RepairKind::kEnd, RepairKind::kMark));
+  poke_entry(delta, built.entry_at(1), 1);
+  const auto before = all_bytes();
+  expect_nothing_changed(check(true, true), "it has one copy of them only");
+  EXPECT_TRUE(all_bytes() == before);
+}
+
+}  // namespace
+}  // namespace vmdk::test

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/seeded_fault.h"
 
 namespace vmdk {
 namespace {
@@ -113,7 +114,8 @@ Status ChainWriter::fill(Image::Part& part, Allocation& allocation, DiskOffset a
                                            allocation.fresh(), tail_room(tail)));
   const std::array<iovec, 3> parts{part_of(before), part_of(from), part_of(behind)};
   const std::size_t first = before.empty() ? 1 : 0;
-  const std::size_t count = (behind.empty() ? 2U : 3U) - first;
+  const bool has_tail = !behind.empty() && !seeded(SeededFault::kCopiedTailForgotten);
+  const std::size_t count = (has_tail ? 3U : 2U) - first;
   return allocation.fill(head - before.size(), std::span(parts).subspan(first, count));
 }
 

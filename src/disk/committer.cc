@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/seeded_fault.h"
+
 namespace vmdk {
 
 Committer::Committer(Image& image, Poison& poison, std::chrono::milliseconds interval, LogSink log)
@@ -38,7 +40,8 @@ void Committer::request() {
 Status Committer::commit() {
   std::unique_lock lock(mutex_);
   // What was written before now is surely in a commit that begins after now.
-  const std::uint64_t needed = begun_ + 1;
+  const bool mistaken = running_ && seeded(SeededFault::kEarlierCommitAnswers);
+  const std::uint64_t needed = begun_ + (mistaken ? 0 : 1);
   for (;;) {
     if (done_ >= needed)
       return last_;
@@ -86,7 +89,10 @@ void Committer::run() {
     lock.unlock();
     if (timed_out)
       image_.tick();
-    if (image_.has_uncommitted())
+    const bool uncommitted = seeded(SeededFault::kTimerSkipsExtent)
+                                 ? image_.parts().front()->extent->has_uncommitted()
+                                 : image_.has_uncommitted();
+    if (uncommitted)
       if (const Status status = commit(); !status)
         log_(LogLevel::kError, fmt::format("commit failed: {}", status.error().message()));
     lock.lock();

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/checked_math.h"
 #include "base/hints.h"
+#include "base/seeded_fault.h"
 #include "base/text.h"
 #include "disk/grain_header.h"
 #include "disk/link_rules.h"
@@ -364,7 +365,8 @@ Status Image::prepare_write(DiskOffset at, std::uint64_t length, Poison& poison)
   if (is_ready(at, length))
     return {};
   const std::lock_guard lock(first_write_mutex_);
-  RETURN_IF_ERROR(change_content(poison));
+  if (!seeded(SeededFault::kContentIdAfterData))
+    RETURN_IF_ERROR(change_content(poison));
   std::vector<Part*> touched;
   for (DiskOffset here = at; here < at + length; here = DiskOffset(touched.back()->end()))
     touched.push_back(&part_at(here));
@@ -440,7 +442,10 @@ Result<bool> Image::commit(Poison& poison) {
       commits.push_back(std::move(commit));
   for (const auto& commit : commits)
     RETURN_IF_ERROR(commit->prepare());
-  RETURN_IF_ERROR(sync_files(poison));  // barrier 1: every grain that the tables will name
+  if (!seeded(SeededFault::kFirstBarrierDropped))
+    RETURN_IF_ERROR(sync_files(poison));  // barrier 1: every grain that the tables will name
+  if (seeded(SeededFault::kContentIdAfterData))
+    RETURN_IF_ERROR(write_content_id());
   const bool has_tables = std::any_of(commits.begin(), commits.end(),
                                       [](const auto& commit) { return commit->has_tables(); });
   if (has_tables) {
@@ -448,11 +453,13 @@ Result<bool> Image::commit(Poison& poison) {
       RETURN_IF_ERROR(commit->write_tables());
     // Of a new table's two names the redundant one is durable first: alone it is taken back.
     if (std::any_of(commits.begin(), commits.end(),
-                    [](const auto& commit) { return commit->has_redundant_names(); }))
+                    [](const auto& commit) { return commit->has_redundant_names(); }) &&
+        !seeded(SeededFault::kNameBarrierDropped))
       RETURN_IF_ERROR(sync_files(poison));
     for (const auto& commit : commits)
       RETURN_IF_ERROR(commit->write_names());
-    RETURN_IF_ERROR(sync_files(poison));  // barrier 2: the tables
+    if (!seeded(SeededFault::kSecondBarrierDropped))
+      RETURN_IF_ERROR(sync_files(poison));  // barrier 2: the tables
   }
   for (const auto& commit : commits)
     commit->finish(true);
@@ -462,7 +469,8 @@ Result<bool> Image::commit(Poison& poison) {
 Status Image::finish(Poison& poison) {
   for (const auto& part : parts_)
     RETURN_IF_ERROR(part->extent->trim());
-  RETURN_IF_ERROR(sync_files(poison));
+  if (!seeded(SeededFault::kMarkTakenAwayTooEarly))
+    RETURN_IF_ERROR(sync_files(poison));
   for (const auto& part : parts_)
     RETURN_IF_ERROR(part->extent->clear_mark());
   return sync_files(poison);

@@ -8,6 +8,8 @@
 
 #include <vmdk/result.h>
 
+#include "base/seeded_fault.h"
+
 namespace vmdk {
 
 // After a failed sync the system may have dropped the pages that it could not write, and a second
@@ -16,7 +18,7 @@ namespace vmdk {
 class Poison {
  public:
   Status status() const {
-    if (!set_.load())
+    if (!set_.load() || seeded(SeededFault::kStickyErrorCleared))
       return {};
     const std::lock_guard lock(mutex_);
     return *error_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/seeded_fault.h"
+
 namespace vmdk {
 
 Allocation::Allocation(GrainTables& tables, GrainAllocator& allocator, OpenFile& file,
@@ -27,7 +29,7 @@ Allocation::Allocation(Allocation&& other) noexcept
 Allocation::~Allocation() {
   if (tables_ == nullptr)
     return;
-  if (touched_)
+  if (touched_ && !seeded(SeededFault::kFailedSpaceCalledFresh))
     allocator_->give_back(space_);
   else
     allocator_->unreserve(space_);
@@ -36,6 +38,8 @@ Allocation::~Allocation() {
 
 Status Allocation::fill(std::uint64_t skip, std::span<const iovec> parts) {
   touched_ = true;
+  if (seeded(SeededFault::kPublishedBeforeFilled))
+    tables_->publish(first_, space_.count, space_.where.bytes() / kSectorSize);
   return file_->write(space_.where + skip, parts);
 }
 

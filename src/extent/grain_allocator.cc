@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/checked_math.h"
+#include "base/seeded_fault.h"
 
 namespace vmdk {
 namespace {
@@ -275,7 +276,8 @@ void GrainAllocator::release(const std::vector<std::uint32_t>& sectors) {
 }
 
 void GrainAllocator::collect_released() {
-  while (!waiting_.empty() && epochs_.passed(waiting_.front().tag)) {
+  const bool hurried = seeded(SeededFault::kFreedReusedUnderRequests);
+  while (!waiting_.empty() && (hurried || epochs_.passed(waiting_.front().tag))) {
     for (const std::uint32_t sector : waiting_.front().sectors) {
       // A grain of a foreign image may start anywhere.
       const std::uint64_t at = sector * kSectorSize;

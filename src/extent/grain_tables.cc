@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/seeded_fault.h"
 
 namespace vmdk {
 namespace {
@@ -217,7 +218,8 @@ Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_cou
         claim.busy = claim.count == 0 && entry.is_claimed();
         return claim;
       }
-      claim.last_was_none = entry.state() == GrainState::kNone;
+      claim.last_was_none =
+          entry.state() == GrainState::kNone || seeded(SeededFault::kZeroGrainShowsParent);
       if (claim.count++ == 0)
         claim.first_was_none = claim.last_was_none;
       slot.store(entry.claimed(), std::memory_order_release);
@@ -245,6 +247,8 @@ Status GrainTables::require_place(GrainTable& table, std::uint64_t index) {
 }
 
 void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors) {
+  if (table.committing != 0 && seeded(SeededFault::kLaterChangesCalledClean))
+    return;
   const bool listed = table.dirty != 0;
   if (!listed && table.committing == 0) {
     dirty_tables_.fetch_add(1);
@@ -362,7 +366,6 @@ void GrainTables::note_empty(std::uint64_t table) {
 }
 
 void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
-  const std::size_t entries_per_sector = kSectorSize / layout_.entry_bytes();
   GrainTable& table = loaded(index);
   const std::lock_guard lock(table.mutex);
   const bool new_table = table.place == TablePlace::kReserved;
@@ -380,15 +383,22 @@ void GrainTables::copy_out(std::uint64_t index, TableSnapshot& snapshot) {
     out.table = index;
     out.index = sector;
     out.new_table = new_table;
-    for (std::size_t i = 0; i < entries_per_sector; ++i) {
-      const GrainEntry entry =
-          table.entry(sector * entries_per_sector + i).load(std::memory_order_acquire);
-      store_le32(out.bytes, i * 4, entry.on_disk());
-      if (entry.state() == GrainState::kData)
-        snapshot.highest_end =
-            std::max(snapshot.highest_end, entry.sector() * kSectorSize + layout_.grain_bytes);
-    }
+    snapshot.highest_end = std::max(snapshot.highest_end, encode(table, out));
   }
+}
+
+// Returns the end of the last grain that the sector names, in bytes; 0: none.
+std::uint64_t GrainTables::encode(GrainTable& table, TableSnapshot::Sector& out) const {
+  const std::size_t entries_per_sector = kSectorSize / layout_.entry_bytes();
+  std::uint64_t highest_end = 0;
+  for (std::size_t i = 0; i < entries_per_sector; ++i) {
+    const GrainEntry entry =
+        table.entry(out.index * entries_per_sector + i).load(std::memory_order_acquire);
+    store_le32(out.bytes, i * 4, entry.on_disk());
+    if (entry.state() == GrainState::kData)
+      highest_end = std::max(highest_end, entry.sector() * kSectorSize + layout_.grain_bytes);
+  }
+  return highest_end;
 }
 
 void GrainTables::note_end_of_new(std::uint64_t index, TableSnapshot& snapshot) const {
@@ -479,10 +489,11 @@ Status GrainTables::write_copies(const TableSnapshot& snapshot, OpenFile& file) 
     table.place = TablePlace::kWritten;
   }
   if (layout_.directory.has_redundant()) {
-    RETURN_IF_ERROR(write_copy(snapshot, true, false, file));
-    RETURN_IF_ERROR(write_names_in(snapshot, true, file));
+    const bool redundant_first = !seeded(SeededFault::kPrimaryTablesFirst);
+    RETURN_IF_ERROR(write_copy(snapshot, redundant_first, false, file));
+    RETURN_IF_ERROR(write_names_in(snapshot, !seeded(SeededFault::kPrimaryNamesFirst), file));
   }
-  return write_copy(snapshot, false, false, file);
+  return write_copy(snapshot, seeded(SeededFault::kPrimaryTablesFirst), false, file);
 }
 
 bool GrainTables::has_redundant_names(const TableSnapshot& snapshot) const noexcept {
@@ -490,7 +501,7 @@ bool GrainTables::has_redundant_names(const TableSnapshot& snapshot) const noexc
 }
 
 Status GrainTables::write_names(const TableSnapshot& snapshot, OpenFile& file) const {
-  return write_names_in(snapshot, false, file);
+  return write_names_in(snapshot, seeded(SeededFault::kPrimaryNamesFirst), file);
 }
 
 void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
@@ -498,7 +509,7 @@ void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
     GrainTable& table = loaded(index);
     const std::lock_guard lock(table.mutex);
     const std::uint32_t committed = std::exchange(table.committing, 0U);
-    if (!succeeded) {
+    if (!succeeded && !seeded(SeededFault::kDirtyForgottenOnFailure)) {
       if (table.dirty == 0)
         list_dirty(table, index);
       table.dirty |= committed;

@@ -130,6 +130,12 @@ class GrainTables {
   Status write_names(const TableSnapshot& snapshot, OpenFile& file) const;
   void finish_commit(const TableSnapshot& snapshot, bool succeeded);
 
+  // Called by a seeded fault alone: makes the copies what the tables say by now.
+  void encode_anew(TableSnapshot& snapshot) const {
+    for (TableSnapshot::Sector& sector : snapshot.sectors)
+      encode(loaded(sector.table), sector);
+  }
+
   // For the cache: whether a table is in memory now.
   bool is_in_memory(std::uint64_t table) const noexcept;
   // For the cache: takes a table out of memory unless it is in use. Returns whether it went.
@@ -166,6 +172,7 @@ class GrainTables {
   Status clear_in_table(std::uint64_t index, std::uint32_t begin, std::uint32_t end,
                         GrainEntry target, std::vector<std::uint32_t>& freed);
   void copy_out(std::uint64_t index, TableSnapshot& snapshot);
+  std::uint64_t encode(GrainTable& table, TableSnapshot::Sector& out) const;
   void note_end_of_new(std::uint64_t index, TableSnapshot& snapshot) const;
   Status write_copy(const TableSnapshot& snapshot, bool redundant, bool new_tables,
                     OpenFile& file) const;

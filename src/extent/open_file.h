@@ -13,6 +13,8 @@
 
 #include <vmdk/io.h>
 
+#include "base/seeded_fault.h"
+
 namespace vmdk {
 
 // Any thread.
@@ -30,6 +32,10 @@ class OpenFile {
     std::uint64_t end = at.bytes();
     for (const iovec& part : parts)
       end += part.iov_len;
+    if (seeded(SeededFault::kUnsyncedNotedTooEarly)) {
+      unsynced_.store(true);
+      return raising(end, file_->write(at, parts));
+    }
     return noted(raising(end, file_->write(at, parts)));
   }
 
@@ -81,7 +87,7 @@ class OpenFile {
     if (!unsynced_.exchange(false))
       return {};
     Status status = file_->sync();
-    if (!status)
+    if (!status && !seeded(SeededFault::kFailedSyncForgotten))
       sync_failure_ = status.error();
     return status;
   }

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/checked_math.h"
 #include "base/hints.h"
+#include "base/seeded_fault.h"
 #include "extent/damaged_directory.h"
 #include "extent/grain_runs.h"
 #include "extent/salvaged_tables.h"
@@ -120,16 +121,25 @@ class SparseExtent::Commit : public ExtentCommit {
   // Nothing may be named that lies behind the free sector of the header: another writer would take
   // its place. Too high a free sector does no harm.
   Status prepare() override {
+    if (seeded(SeededFault::kPunchedBeforeCommit))
+      punch_freed();
     if (snapshot_.highest_end == 0)
       return {};
-    RETURN_IF_ERROR(extent_.tables_.write_new_tables(snapshot_, extent_.file_));
+    if (!seeded(SeededFault::kNewTablesWithTheirNames))
+      RETURN_IF_ERROR(extent_.tables_.write_new_tables(snapshot_, extent_.file_));
     RETURN_IF_ERROR(extent_.raise_free_sector(snapshot_.highest_end));
     return extent_.grow_to(snapshot_.highest_end);
   }
 
   bool has_tables() const noexcept override { return !snapshot_.empty(); }
 
-  Status write_tables() override { return extent_.tables_.write_copies(snapshot_, extent_.file_); }
+  Status write_tables() override {
+    if (seeded(SeededFault::kTablesFromLiveMemory))
+      extent_.tables_.encode_anew(snapshot_);
+    if (seeded(SeededFault::kNewTablesWithTheirNames))
+      RETURN_IF_ERROR(extent_.tables_.write_new_tables(snapshot_, extent_.file_));
+    return extent_.tables_.write_copies(snapshot_, extent_.file_);
+  }
 
   bool has_redundant_names() const noexcept override {
     return extent_.tables_.has_redundant_names(snapshot_);
@@ -144,6 +154,8 @@ class SparseExtent::Commit : public ExtentCommit {
       extent_.allocator_.freed(freed_);  // again: the next commit takes them
       return;
     }
+    if (seeded(SeededFault::kFreedListTakenTooLate))
+      freed_ = extent_.allocator_.take_freed();
     punch_freed();
     extent_.allocator_.release(freed_);
   }
@@ -325,7 +337,8 @@ Status SparseExtent::read(FileOffset where, std::span<std::byte> into) const {
   // Behind what was ever written there is only the rest of our own grains: fresh space, which the
   // next commit makes the file long enough for.
   const std::uint64_t end = where.bytes() + into.size();
-  if (!options_.writable || where.bytes() + got < known_size || end > allocator_.next())
+  if ((!options_.writable || where.bytes() + got < known_size || end > allocator_.next()) &&
+      !seeded(SeededFault::kShortReadCalledZeros))
     return Error::make(ErrorCode::kIo,
                        fmt::format("{}: the file ends at byte {}, in the middle of a "
                                    "grain; it has been cut",
@@ -368,14 +381,17 @@ Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target
       tables_.clear(at.bytes() / grain_bytes, ceil_div(length, grain_bytes),
                     target == ClearTo::kZero ? GrainEntry::zero() : GrainEntry::none(), freed);
   // Also after an error: what was cleared before it is cleared.
-  allocator_.freed(freed);
+  if (seeded(SeededFault::kFreedReusedBeforeCommit))
+    allocator_.release(freed);
+  else
+    allocator_.freed(freed);
   return status;
 }
 
 // Finishes a commit that was cut short: the primary tables and directory are what readers saw all
 // along, so the redundant ones become equal to them.
 Status SparseExtent::heal() {
-  if (!kind_.facts.unclean || marked_)
+  if (!kind_.facts.unclean || marked_ || seeded(SeededFault::kHealForgotten))
     return {};
   const GrainDirectory& directory = tables_.layout().directory;
   RETURN_IF_ERROR(drop_names(file_, directory));
@@ -412,7 +428,7 @@ Status SparseExtent::set_free_sector(std::uint64_t end) {
 Status SparseExtent::mark_unclean() {
   if (marked_)
     return {};
-  if (!kind_.facts.unclean)
+  if (!kind_.facts.unclean && !seeded(SeededFault::kMarkForgotten))
     RETURN_IF_ERROR(write_mark(true));
   RETURN_IF_ERROR(raise_free_sector(used_end_at_open_));
   marked_ = true;

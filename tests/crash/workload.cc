@@ -49,6 +49,7 @@ Status CrashRun::run(const std::vector<DiskOperation>& operations, const Decorat
   const auto between = decorate ? decorate(files_) : nullptr;
   FileSystem& file_system = between != nullptr ? *between : files_;
   ASSIGN_OR_RETURN(auto disk, Disk::open(file_system, sample_.image, write_options(sample_)));
+  disk_ = disk.get();
   std::uint32_t number = 0;
   for (const DiskOperation& operation : operations)
     RETURN_IF_ERROR(apply(*disk, operation, ++number));
@@ -59,7 +60,29 @@ Status CrashRun::run(const std::vector<DiskOperation>& operations, const Decorat
   return {};
 }
 
+Status CrashRun::meanwhile(const DiskOperation& operation) {
+  if (operation.kind == Kind::kFlush)
+    return disk_->flush();
+  const bool writes = operation.kind == Kind::kWrite;
+  const auto bytes = writes ? tagged('m', ++meanwhile_count_, operation.length)
+                            : std::vector<std::byte>(operation.length);
+  history_.failed_write(files_.point_now(), operation.at, bytes);
+  meanwhile_.push_back({operation.at, bytes});
+  const DiskOffset at(operation.at);
+  if (writes)
+    return disk_->write(at, bytes);
+  return operation.kind == Kind::kDiscard ? disk_->discard(at, operation.length)
+                                          : disk_->zero(at, operation.length);
+}
+
 Status CrashRun::apply(Disk& disk, const DiskOperation& operation, std::uint32_t number) {
+  RETURN_IF_ERROR(do_apply(disk, operation, number));
+  for (const Change& change : std::exchange(meanwhile_, {}))
+    history_.write(files_.point_now(), change.at, change.bytes);
+  return {};
+}
+
+Status CrashRun::do_apply(Disk& disk, const DiskOperation& operation, std::uint32_t number) {
   const DiskOffset at(operation.at);
   const std::size_t before = files_.point_now();
   switch (operation.kind) {

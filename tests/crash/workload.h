@@ -52,6 +52,10 @@ class CrashRun {
   // Opens, does it all, closes. An error of any of it ends the run.
   Status run(const std::vector<DiskOperation>& operations, const Decorate& decorate = {});
 
+  // For whoever stands between, in the middle of a call: what another thread does meanwhile. What
+  // it changes is certain with the next flush, not with one that is under way.
+  Status meanwhile(const DiskOperation& operation);
+
   const SampleDisk& sample() const noexcept { return sample_; }
 
   const CrashFileSystem& files() const noexcept { return files_; }
@@ -59,11 +63,20 @@ class CrashRun {
   const SectorHistory& history() const noexcept { return history_; }
 
  private:
+  struct Change {
+    std::uint64_t at;
+    std::vector<std::byte> bytes;
+  };
+
   Status apply(Disk& disk, const DiskOperation& operation, std::uint32_t number);
+  Status do_apply(Disk& disk, const DiskOperation& operation, std::uint32_t number);
 
   const SampleDisk sample_;
   CrashFileSystem files_;
   SectorHistory history_;
+  Disk* disk_ = nullptr;  // while run() runs
+  std::uint32_t meanwhile_count_ = 0;
+  std::vector<Change> meanwhile_;  // since the present operation began
 };
 
 }  // namespace vmdk::test

@@ -1,10 +1,9 @@
 // A flush must not answer while the bytes it is for are still on their way.
+#include <cerrno>
 #include <chrono>
-#include <condition_variable>
+#include <functional>
 #include <future>
 #include <memory>
-#include <mutex>
-#include <string>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -12,88 +11,92 @@
 #include <vmdk/disk.h>
 
 #include "support/file_helpers.h"
+#include "support/holding_file_system.h"
 #include "support/image_builder.h"
-#include "support/intercepting_file_system.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
 
 namespace vmdk::test {
 namespace {
 
-// Holds up the syncs of one file, and may make them fail.
-class SlowFileSystem : public InterceptingFileSystem {
- public:
-  using InterceptingFileSystem::InterceptingFileSystem;
+constexpr char kFirstExtent[] = "/vm/d-s001.vmdk";
 
-  void hold(std::string path) {
-    const std::lock_guard lock(mutex_);
-    held_ = std::move(path);
+std::function<bool(const FileOperation&)> syncs_of(const char* file) {
+  return [=](const FileOperation& operation) {
+    return operation.kind == OpKind::kSync && operation.file == file;
+  };
+}
+
+class SyncWaitTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK(build_split_sparse(memory_, "/vm/d.vmdk",
+                                 {SparseSpec{.capacity = kMiB}, SparseSpec{.capacity = kMiB}}));
+    OpenOptions options;
+    options.commit_interval = std::chrono::milliseconds::zero();
+    ASSERT_OK_AND_ASSIGN(disk_, Disk::open(files_, "/vm/d.vmdk", options));
   }
 
-  void wait_until_syncing() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return waiting_; });
+  std::future<Status> start_flush() {
+    return std::async(std::launch::async, [this] { return disk_->flush(); });
   }
 
-  void let_go(int err) {
-    const std::lock_guard lock(mutex_);
-    held_.clear();
-    err_ = err;
-    changed_.notify_all();
-  }
-
- private:
-  std::optional<Fault> intercept(const FileOperation& operation) override {
-    std::unique_lock lock(mutex_);
-    if (operation.kind != OpKind::kSync || held_.empty() || operation.file != held_)
-      return std::nullopt;
-    waiting_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return held_.empty(); });
-    return err_ != 0 ? std::optional(Fault{.err = err_}) : std::nullopt;
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::string held_;
-  bool waiting_ = false;
-  int err_ = 0;
+  MemoryFileSystem memory_;
+  HoldingFileSystem files_{memory_};
+  std::unique_ptr<Disk> disk_;
 };
 
-class SyncWaitTest : public testing::TestWithParam<int> {};
+class OtherWriteTest : public SyncWaitTest, public testing::WithParamInterface<int> {};
 
-TEST_P(SyncWaitTest, AFlushWaitsForASyncThatAnotherWriteStarted) {
-  MemoryFileSystem memory;
-  ASSERT_OK(build_split_sparse(memory, "/vm/d.vmdk",
-                               {SparseSpec{.capacity = kMiB}, SparseSpec{.capacity = kMiB}}));
-  SlowFileSystem files(memory);
-  OpenOptions options;
-  options.commit_interval = std::chrono::milliseconds::zero();
-  ASSERT_OK_AND_ASSIGN(const auto disk, Disk::open(files, "/vm/d.vmdk", options));
+TEST_P(OtherWriteTest, AFlushWaitsForASyncThatAnotherWriteStarted) {
   const auto bytes = filled(4096, 'a');
-  ASSERT_OK(disk->write(DiskOffset(0), bytes));
-  ASSERT_OK(disk->flush());
-  ASSERT_OK(disk->write(DiskOffset(0), bytes));  // in place: only the file is unsynced
+  ASSERT_OK(disk_->write(DiskOffset(0), bytes));
+  ASSERT_OK(disk_->flush());
+  ASSERT_OK(disk_->write(DiskOffset(0), bytes));  // in place: only the file is unsynced
 
-  files.hold("/vm/d-s001.vmdk");
+  files_.hold(syncs_of(kFirstExtent));
   std::thread first_write([&] {
     // Puts the mark into the second extent, and syncs all files for that.
-    const Status written = disk->write(DiskOffset(kMiB), bytes);
+    const Status written = disk_->write(DiskOffset(kMiB), bytes);
     EXPECT_EQ(written.has_value(), GetParam() == 0);
   });
-  files.wait_until_syncing();
-  auto flush = std::async(std::launch::async, [&] { return disk->flush(); });
+  files_.wait_until_held();
+  auto flush = start_flush();
   EXPECT_EQ(flush.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout);
-  files.let_go(GetParam());
+  files_.let_go(GetParam());
   first_write.join();
   const Status flushed = flush.get();
   EXPECT_EQ(flushed.has_value(), GetParam() == 0) << "the failure is also this caller's";
   if (GetParam() == 0) {
-    EXPECT_OK(disk->close());
+    EXPECT_OK(disk_->close());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Outcomes, SyncWaitTest, testing::Values(0, EIO));
+INSTANTIATE_TEST_SUITE_P(Outcomes, OtherWriteTest, testing::Values(0, EIO));
+
+// The commit that is running copied the tables before the write.
+TEST_F(SyncWaitTest, AFlushIsNotAnsweredByACommitThatBeganBeforeItsWrite) {
+  ASSERT_OK(disk_->write(DiskOffset(0), filled(4096, 'a')));
+  files_.hold(syncs_of(kFirstExtent));
+  auto first = start_flush();
+  files_.wait_until_held();
+  const auto bytes = filled(4096, 'b');
+  ASSERT_OK(disk_->write(DiskOffset(512 * kKiB), bytes));
+  auto second = start_flush();
+  EXPECT_EQ(second.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  files_.let_go();
+  EXPECT_OK(first.get());
+  EXPECT_OK(second.get());
+  // What the files say now, whatever the program still has in memory.
+  const auto files = memory_.clone();
+  OpenOptions options;
+  options.access = Access::kReadOnly;
+  ASSERT_OK_AND_ASSIGN(const auto found, Disk::open(*files, "/vm/d.vmdk", options));
+  std::vector<std::byte> read(bytes.size());
+  ASSERT_OK(found->read(DiskOffset(512 * kKiB), read));
+  EXPECT_EQ(read, bytes);
+  EXPECT_OK(disk_->close());
+}
 
 }  // namespace
 }  // namespace vmdk::test

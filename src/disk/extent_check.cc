@@ -52,6 +52,11 @@ class ExtentChecker {
       return damaged(Error::make(
           ErrorCode::kCorrupt, fmt::format("its header's capacity is {} sectors, its line says {}",
                                            capacity_of(*header).count(), line_.length.count())));
+    if (is_line_short(*header, line_.length))
+      findings_.add(
+          Severity::kNote, file_.name(),
+          fmt::format("its header's capacity is {} sectors, its line says {}: the line counts",
+                      capacity_of(*header).count(), line_.length.count()));
     extent_.file = &file_;
     ASSIGN_OR_RETURN(extent_.file_size, file_.file().size());
     ASSIGN_OR_RETURN(extent_.bytes, line_.length.to_bytes());

@@ -1,5 +1,6 @@
 #include "disk/grain_header.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -40,6 +41,13 @@ Result<GrainHeader> read_grain_header(const File& file) {
 
 Sectors capacity_of(const GrainHeader& header) noexcept {
   return std::visit([](const auto& kind) { return kind.capacity; }, header);
+}
+
+bool is_line_short(const GrainHeader& header, Sectors line) noexcept {
+  constexpr std::uint64_t kMostRounding = 64 * kKiB / kSectorSize;
+  const std::uint64_t grain =
+      std::visit([](const auto& kind) { return kind.grain_size.count(); }, header);
+  return capacity_of(header).count() - line.count() >= std::max(kMostRounding, grain);
 }
 
 Result<bool> has_dirty_journal(const File& file, const SeSparseHeader& header) {

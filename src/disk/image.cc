@@ -57,7 +57,8 @@ Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header
       .writable = writable,
       .batch_grains = context.options.batch_grains,
       .add_tables = context.options.force_tables,
-      .salvage = context.options.salvage && !writable ? &context.notes : nullptr};
+      .salvage = context.options.salvage && !writable ? &context.notes : nullptr,
+      .log = context.options.log};
   ASSIGN_OR_RETURN(std::unique_ptr<Extent> extent,
                    SparseExtent::open(file, header, options, context.cache));
   if (const ExtentFacts facts = extent->facts(); facts.unclean)
@@ -224,6 +225,13 @@ Result<std::unique_ptr<Extent>> Image::open_sparse(const ExtentLine& line, OpenF
                        fmt::format("{}: the header's capacity is {} sectors, line {} of {} says {}",
                                    file.name(), capacity_of(header).count(), line.line_number,
                                    path_.native(), line.length.count()));
+  if (is_line_short(header, line.length))
+    context.options.log(
+        LogLevel::kWarning,
+        fmt::format("{}: the header's capacity is {} sectors, line {} of {} says {}: what is shown "
+                    "ends there",
+                    file.name(), capacity_of(header).count(), line.line_number, path_.native(),
+                    line.length.count()));
   if (const auto* hosted = std::get_if<SparseHeader>(&header))
     return open_hosted(file, *hosted, size, writable, context);
   if (const auto* cowd = std::get_if<CowdHeader>(&header))
@@ -271,8 +279,10 @@ Result<std::unique_ptr<Extent>> Image::open_stream(OpenFile& file, const SparseH
                                                    const OpenContext& context) {
   if (writable)
     return not_written(file.file(), why_not_written(header));
-  const StreamExtent::Shared shared{
-      .tables = context.cache, .inflated = context.inflated, .helpers = context.helpers};
+  const StreamExtent::Shared shared{.tables = context.cache,
+                                    .inflated = context.inflated,
+                                    .helpers = context.helpers,
+                                    .log = context.options.log};
   const auto tell = [&](std::uint64_t done, std::uint64_t total) {
     context.options.log(LogLevel::kInfo,
                         fmt::format("{}: looking for grains: {} of {}", file.name(),

@@ -2,6 +2,7 @@
 // entries.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -39,6 +40,12 @@ struct GrainLayout {
   std::size_t entry_bytes() const noexcept { return format == EntryFormat::kSectors ? 4 : 8; }
 
   std::size_t table_bytes() const noexcept { return entries_per_table * entry_bytes(); }
+
+  // Entries of a table that belong to the extent: fewer than it has in the last.
+  std::uint64_t entries_of(std::uint64_t table) const noexcept {
+    const std::uint64_t first = table * entries_per_table;
+    return std::min<std::uint64_t>(entries_per_table, grain_count - std::min(grain_count, first));
+  }
 
   // The bits of entry `index` of a table as the file has it.
   std::uint64_t raw_entry(std::span<const std::byte> table, std::size_t index) const noexcept {

@@ -41,7 +41,8 @@ std::uintptr_t slot_of(GrainTable* table) noexcept {
 }  // namespace
 
 GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer,
-                         std::unique_ptr<const TableSource> source)
+                         std::unique_ptr<const TableSource> source,
+                         std::unique_ptr<const TableDoubts> doubts)
     : file_(file),
       layout_(std::move(layout)),
       table_shift_(static_cast<unsigned>(std::countr_zero(layout_.entries_per_table))),
@@ -49,6 +50,7 @@ GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Pla
       cache_(cache),
       placer_(std::move(placer)),
       source_(std::move(source)),
+      doubts_(std::move(doubts)),
       empty_(&empty_table()),
       slots_(layout_.directory.table_count()) {
   for (auto& slot : slots_)
@@ -93,7 +95,8 @@ Result<GrainTable::Pointer> GrainTables::read_table(std::uint64_t index) const {
     return table_of_source(index);
   const std::uint32_t place = place_in(layout_.directory.primary, index);
   if (place == 0)
-    return nullptr;
+    return doubts_ != nullptr ? doubts_->unnamed_table(layout_, index)
+                              : Result<GrainTable::Pointer>(nullptr);
   thread_local std::vector<std::byte> bytes;
   bytes.resize(layout_.table_bytes());
   ASSIGN_OR_RETURN(const std::size_t got, file_.read(layout_.directory.offset_of(place), bytes));
@@ -101,6 +104,8 @@ Result<GrainTable::Pointer> GrainTables::read_table(std::uint64_t index) const {
     return Error::make(
         ErrorCode::kCorrupt,
         fmt::format("{}: grain table {} is cut off by the end of the file", file_.name(), index));
+  if (doubts_ != nullptr)
+    doubts_->compare_copies(layout_, index, bytes);
   if (all_zero(bytes))
     return nullptr;
   ASSIGN_OR_RETURN(const std::uint64_t file_size, file_.size());
@@ -108,6 +113,9 @@ Result<GrainTable::Pointer> GrainTables::read_table(std::uint64_t index) const {
   for (std::size_t i = 0; i < layout_.entries_per_table; ++i)
     table->entry(i).store(layout_.decode(layout_.raw_entry(bytes, i), file_size),
                           std::memory_order_relaxed);
+  // Where compressed grains end is told by their records.
+  if (doubts_ != nullptr && !layout_.compressed)
+    TableDoubts::drop_overlaps(layout_, index, *table);
   return table;
 }
 

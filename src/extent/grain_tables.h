@@ -19,6 +19,7 @@
 #include "extent/grain_table.h"
 #include "extent/open_file.h"
 #include "extent/table_cache.h"
+#include "extent/table_doubts.h"
 #include "extent/table_source.h"
 
 namespace vmdk {
@@ -76,9 +77,11 @@ class GrainTables {
   using Placer = std::function<Result<std::uint32_t>(std::uint64_t bytes)>;
 
   // Without a placer, tables that the file does not have cannot be changed. With a source the
-  // tables come from there, and are not changed at all.
+  // tables come from there, and are not changed at all. With doubts the tables of the file are
+  // looked at when they are read; without, somebody has done that.
   GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer = {},
-              std::unique_ptr<const TableSource> source = nullptr);
+              std::unique_ptr<const TableSource> source = nullptr,
+              std::unique_ptr<const TableDoubts> doubts = nullptr);
   ~GrainTables();
   GrainTables(const GrainTables&) = delete;
   GrainTables& operator=(const GrainTables&) = delete;
@@ -187,6 +190,7 @@ class GrainTables {
   TableCache& cache_;
   const Placer placer_;
   const std::unique_ptr<const TableSource> source_;
+  const std::unique_ptr<const TableDoubts> doubts_;
   GrainTable* const empty_;  // the same for all
   std::vector<Slot> slots_;
   std::atomic<std::uintptr_t> generation_{1};

@@ -50,12 +50,6 @@ void SalvagedTables::choose(SalvageNotes& notes) {
   slots_.reset();
 }
 
-std::uint64_t SalvagedTables::entries_of(std::uint64_t table) const noexcept {
-  const std::uint64_t first = table * layout_.entries_per_table;
-  return std::min<std::uint64_t>(layout_.entries_per_table,
-                                 layout_.grain_count - std::min(layout_.grain_count, first));
-}
-
 // What an entry says; bad when it is not legal by itself.
 GrainEntry SalvagedTables::entry_of(std::uint64_t grain, const Copy& copy,
                                     std::uint64_t index) const noexcept {
@@ -97,7 +91,7 @@ SalvagedTables::Copy SalvagedTables::read_copy(std::uint64_t table, bool redunda
 
 void SalvagedTables::judge(std::uint64_t table, Copy& copy) const {
   const std::uint64_t first = table * layout_.entries_per_table;
-  for (std::uint64_t i = 0; i < entries_of(table); ++i) {
+  for (std::uint64_t i = 0; i < layout_.entries_of(table); ++i) {
     const std::uint64_t raw = layout_.raw_entry(copy.bytes, i);
     const char* const fault = judge_.fault_of(first + i, raw, layout_.decode(raw, file_size_));
     if (fault == nullptr || entry_of(first + i, copy, i).state() != GrainState::kBad)
@@ -122,8 +116,8 @@ void SalvagedTables::find_empty_sectors(std::uint64_t table, Copy& primary, Copy
 bool SalvagedTables::tells(std::uint64_t table, const Copy& copy, std::size_t at) const noexcept {
   const std::uint64_t first = table * layout_.entries_per_table;
   const std::uint64_t begin = at / layout_.entry_bytes();
-  const std::uint64_t end =
-      std::min<std::uint64_t>(begin + kSectorSize / layout_.entry_bytes(), entries_of(table));
+  const std::uint64_t end = std::min<std::uint64_t>(begin + kSectorSize / layout_.entry_bytes(),
+                                                    layout_.entries_of(table));
   for (std::uint64_t i = begin; i < end; ++i) {
     const GrainState state = entry_of(first + i, copy, i).state();
     if (state == GrainState::kData || state == GrainState::kZero)
@@ -186,7 +180,7 @@ bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const
   if (!primary.there && !redundant.there)
     return false;
   const std::uint64_t first = table * layout_.entries_per_table;
-  for (std::uint64_t i = 0; i < entries_of(table); ++i)
+  for (std::uint64_t i = 0; i < layout_.entries_of(table); ++i)
     into[i] = chosen(choice, first + i, primary, redundant, i);
   return true;
 }
@@ -298,7 +292,7 @@ void SalvagedTables::find_shared() {
 // Requires: it is the copy that find_shared() looked at.
 bool SalvagedTables::names_shared(std::uint64_t table, const Copy& copy) const {
   const std::uint64_t first = table * layout_.entries_per_table;
-  for (std::uint64_t i = 0; copy.there && i < entries_of(table); ++i)
+  for (std::uint64_t i = 0; copy.there && i < layout_.entries_of(table); ++i)
     if (is_shared(entry_of(first + i, copy, i)))
       return true;
   return false;
@@ -309,7 +303,7 @@ bool SalvagedTables::takes_others(std::uint64_t table, const Copy& redundant,
                                   const Copy& primary) const {
   const std::uint64_t first = table * layout_.entries_per_table;
   const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
-  for (std::uint64_t i = 0; i < entries_of(table); ++i) {
+  for (std::uint64_t i = 0; i < layout_.entries_of(table); ++i) {
     const GrainEntry mine = entry_of(first + i, primary, i);
     const GrainEntry other = entry_of(first + i, redundant, i);
     const bool near = mine.state() == GrainState::kData &&

@@ -70,7 +70,6 @@ class SalvagedTables : public TableSource {
 
   bool is_shared(GrainEntry entry) const noexcept;
 
-  std::uint64_t entries_of(std::uint64_t table) const noexcept;
   GrainEntry entry_of(std::uint64_t grain, const Copy& copy, std::uint64_t index) const noexcept;
   Copy read_copy(std::uint64_t table, bool redundant) const;
   Copy read_bytes(std::uint32_t place) const;

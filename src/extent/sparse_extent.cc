@@ -299,6 +299,14 @@ GrainAllocator::Start SparseExtent::start_of(const Kind& kind, const Options& op
   return start;
 }
 
+// Writable tables were scanned, and salvaged ones chosen.
+std::unique_ptr<const TableDoubts> SparseExtent::doubts_of(const File& file, const Kind& kind,
+                                                           const Options& options) {
+  if (options.writable || options.salvage != nullptr)
+    return nullptr;
+  return std::make_unique<TableDoubts>(file, kind.facts.unclean, options.log);
+}
+
 SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& options,
                            GrainLayout layout, const TableScan* scan, std::uint64_t file_size,
                            TableCache& cache, std::unique_ptr<const TableSource> source)
@@ -312,7 +320,7 @@ SparseExtent::SparseExtent(OpenFile& file, const Kind& kind, const Options& opti
             ASSIGN_OR_RETURN(const FileOffset at, allocator_.reserve_table(bytes));
             return static_cast<std::uint32_t>(at.bytes() / kSectorSize);
           },
-          std::move(source)),
+          std::move(source), doubts_of(file.file(), kind, options)),
       free_sector_(kind.free_sector.value_or(0)) {
   file_.note_size(file_size);
   if (scan == nullptr)

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include <vmdk/disk.h>
 #include <vmdk/progress.h>
 
 #include "extent/extent.h"
@@ -30,6 +31,8 @@ class SparseExtent : public Extent {
     bool add_tables = false;
     // Not for writable ones: read what can be read of damaged tables, and tell it there.
     SalvageNotes* salvage = nullptr;
+    // Hears of tables whose copies differ, when the extent is not writable.
+    LogSink log = {};
   };
 
   // Each judges the header against its file and reads the directory. A writable extent is scanned
@@ -89,6 +92,8 @@ class SparseExtent : public Extent {
   SparseExtent(OpenFile& file, const Kind& kind, const Options& options, GrainLayout layout,
                const TableScan* scan, std::uint64_t file_size, TableCache& cache,
                std::unique_ptr<const TableSource> source = nullptr);
+  static std::unique_ptr<const TableDoubts> doubts_of(const File& file, const Kind& kind,
+                                                      const Options& options);
   template <class Header>
   static Result<std::unique_ptr<SparseExtent>> open_salvaged(OpenFile& file, const Header& header,
                                                              const Kind& kind,

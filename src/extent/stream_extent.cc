@@ -35,8 +35,9 @@ Error unreadable(const File& file, const Error& error) {
 class TabledRecords : public RecordIndex {
  public:
   TabledRecords(const File& file, GrainLayout layout, TableCache& cache,
-                std::unique_ptr<const TableSource> source = nullptr)
-      : tables_(file, std::move(layout), cache, {}, std::move(source)) {}
+                std::unique_ptr<const TableSource> source,
+                std::unique_ptr<const TableDoubts> doubts)
+      : tables_(file, std::move(layout), cache, {}, std::move(source), std::move(doubts)) {}
 
   Result<GrainRun> scan(std::uint64_t first, std::uint64_t max_count) override {
     return tables_.scan(first, max_count);
@@ -59,7 +60,8 @@ std::unique_ptr<RecordIndex> damaged_tables(const File& file, const SparseHeader
   auto tables = std::make_unique<SalvagedTables>(file, layout, *std::move(damaged),
                                                  shape.extent_bytes, shape.file_size, false);
   tables->choose(notes);
-  return std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables));
+  return std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables),
+                                         nullptr);
 }
 
 std::string told(const StreamWalk& walk, const StreamShape& shape, bool beside_tables) {
@@ -154,7 +156,8 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open(OpenFile& file, const S
   const StreamShape shape{
       .grain_bytes = counts.grain_bytes(), .extent_bytes = size, .file_size = file_size};
   auto records = std::make_unique<TabledRecords>(
-      file.file(), stream_layout(counts, std::move(directory), size), shared.tables);
+      file.file(), stream_layout(counts, std::move(directory), size), shared.tables, nullptr,
+      std::make_unique<TableDoubts>(file.file(), counts.unclean, shared.log));
   return std::unique_ptr<StreamExtent>(
       new StreamExtent(file, counts, std::move(records), shape, shared));
 }

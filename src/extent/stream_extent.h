@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include <vmdk/disk.h>
 #include <vmdk/progress.h>
 
 #include "extent/extent.h"
@@ -34,6 +35,7 @@ class StreamExtent : public Extent {
     TableCache& tables;
     InflatedCache& inflated;
     HelperThreads& helpers;
+    LogSink log = {};  // hears of tables whose copies differ
   };
 
   // `size`: bytes of the disk, at most the header's capacity. `file` outlives the extent.

@@ -6,10 +6,13 @@
 
 #include <fmt/format.h>
 
+#include "base/bytes.h"
 #include "base/checked_math.h"
 #include "extent/grain_tables.h"
 #include "extent/record_reader.h"
 #include "extent/stream_extent.h"
+#include "format/bounds.h"
+#include "format/stream_marker.h"
 
 namespace vmdk {
 namespace {
@@ -23,6 +26,9 @@ constexpr std::uint64_t kTableBytes = kMiB;
 constexpr std::uint64_t kReportEvery = 256;
 // Of a record, in the file: the least that one can take.
 constexpr std::uint64_t kLeastRecord = kSectorSize;
+// Of a marker: all that is in one, and where its type is.
+constexpr std::size_t kMarkerHead = 16;
+constexpr std::size_t kTypeAt = 12;
 
 struct Area {
   std::uint64_t begin;  // sectors
@@ -33,7 +39,11 @@ class Scanner {
  public:
   Scanner(const File& file, const SparseHeader& header, const GrainDirectory& directory,
           const StreamShape& shape)
-      : file_(file), header_(header), directory_(directory), shape_(shape) {}
+      : file_(file),
+        header_(header),
+        directory_(directory),
+        shape_(shape),
+        tables_(file, stream_layout(header, directory, shape.extent_bytes), cache_) {}
 
   Result<StreamScan> run(const Progress& progress) {
     list_metadata();
@@ -107,27 +117,23 @@ class Scanner {
   }
 
   Status collect() {
-    RequestEpochs epochs;
-    TableCache cache(kTableBytes, epochs);
-    RETURN_IF_ERROR(cache.require_room(file_.name(), directory_.table_count()));
-    GrainTables tables(file_, stream_layout(header_, directory_, shape_.extent_bytes), cache);
-    for (std::uint64_t grain = 0; grain < tables.grain_count();) {
-      const auto inside = epochs.enter();
+    for (std::uint64_t grain = 0; grain < tables_.grain_count();) {
+      const auto inside = epochs_.enter();
       // A table at a time: the runs of a whole disk would keep its tables from going.
       const std::uint64_t in_table = kEntriesPerTable - grain % kEntriesPerTable;
-      ASSIGN_OR_RETURN(const GrainRun run, tables.scan(grain, in_table));
+      ASSIGN_OR_RETURN(const GrainRun run, tables_.scan(grain, in_table));
       for (const std::uint64_t end = grain + run.count; grain < end; ++grain)
-        RETURN_IF_ERROR(note(tables, grain, run.state));
+        RETURN_IF_ERROR(note(grain, run.state));
     }
     return {};
   }
 
-  Status note(GrainTables& tables, std::uint64_t grain, GrainState state) {
+  Status note(std::uint64_t grain, GrainState state) {
     if (state == GrainState::kZero)
       ++scan_.zero_grains;
     if (state != GrainState::kData && state != GrainState::kBad)
       return {};
-    ASSIGN_OR_RETURN(const GrainEntry entry, tables.entry(grain));
+    ASSIGN_OR_RETURN(const GrainEntry entry, tables_.entry(grain));
     // What the file has no room for is not kept: the memory is bounded by the file, not by what its
     // tables say.
     if (state == GrainState::kData && places_.size() < shape_.file_size / kLeastRecord)
@@ -158,11 +164,76 @@ class Scanner {
                            places_[i].grain, places_[i].sector));
         continue;
       }
+      RETURN_IF_ERROR(look_for_lost(places_[i].sector));
       RETURN_IF_ERROR(fetch(reader, places_[i]));
       RETURN_IF_ERROR(read_record(reader, places_[i], grain));
     }
     if (progress)
       progress(places_.size(), places_.size());
+    return look_for_lost(shape_.file_size / kSectorSize);
+  }
+
+  // Walks from the end of the last record to `end`, where no table names anything, from marker to
+  // marker. A record there whose grain has no other is lost: it reads as a hole.
+  Status look_for_lost(std::uint64_t end) {
+    if (!end_is_sure_)
+      return {};
+    const std::uint64_t overhead = header_.overhead.count();
+    for (std::uint64_t sector = used_end_; sector < end;) {
+      if (const Area* const area = metadata_at(sector)) {
+        sector = area->end;
+        continue;
+      }
+      std::array<std::byte, kMarkerHead> head{};
+      ASSIGN_OR_RETURN(const std::size_t got, file_.read(FileOffset(sector * kSectorSize), head));
+      if (got != head.size())
+        return {};
+      const GrainMarker marker = decode_grain_marker(std::span(head).first<kGrainMarkerSize>());
+      const std::uint64_t length = marker.size != 0
+                                       ? length_of_record(marker)
+                                       : length_of_metadata(marker.lba, load_le32(head, kTypeAt));
+      // Grains begin at overHead, mostly: what is before it may be padding.
+      if (length == 0 && sector < overhead) {
+        sector = overhead;
+        continue;
+      }
+      if (length == 0 || length > end - sector)
+        return {};
+      if (marker.size != 0)
+        RETURN_IF_ERROR(note_unnamed(marker.lba / header_.grain_size.count(), sector));
+      sector += length;
+    }
+    return {};
+  }
+
+  const Area* metadata_at(std::uint64_t sector) const {
+    const auto behind =
+        std::upper_bound(metadata_.begin(), metadata_.end(), sector,
+                         [](std::uint64_t at, const Area& area) { return at < area.end; });
+    return behind != metadata_.end() && behind->begin <= sector ? &*behind : nullptr;
+  }
+
+  // In sectors; 0: it is no record of this extent.
+  std::uint64_t length_of_record(const GrainMarker& marker) const {
+    const bool is_one = marker.lba % header_.grain_size.count() == 0 &&
+                        marker.lba < shape_.extent_bytes / kSectorSize &&
+                        marker.size <= 2 * shape_.grain_bytes;
+    return is_one ? ceil_div(kGrainMarkerSize + marker.size, kSectorSize) : 0;
+  }
+
+  // In sectors, its marker included; 0: it is none.
+  static std::uint64_t length_of_metadata(std::uint64_t sectors, std::uint32_t type) {
+    const bool is_one = type >= static_cast<std::uint32_t>(MarkerType::kGrainTable) &&
+                        type <= static_cast<std::uint32_t>(MarkerType::kFooter) && sectors != 0 &&
+                        sectors <= kMaxDirectoryBytes / kSectorSize;
+    return is_one ? 1 + sectors : 0;
+  }
+
+  Status note_unnamed(std::uint64_t grain, std::uint64_t sector) {
+    const auto inside = epochs_.enter();
+    ASSIGN_OR_RETURN(const GrainEntry entry, tables_.entry(grain));
+    if (entry.state() == GrainState::kNone)
+      damage(fmt::format("grain {}: no table names its record at sector {}", grain, sector));
     return {};
   }
 
@@ -185,6 +256,7 @@ class Scanner {
       damage(fmt::format("grain {}: its record at sector {} lies in the metadata", place.grain,
                          place.sector));
     used_end_ = end;
+    end_is_sure_ = length.has_value();
     return {};
   }
 
@@ -196,7 +268,11 @@ class Scanner {
   std::vector<RecordPlace> places_;
   std::uint64_t fetched_end_ = 0;  // bytes
   std::uint64_t used_end_ = 0;     // sectors: behind the records so far
+  bool end_is_sure_ = true;        // the last of them was sound
   StreamScan scan_;
+  RequestEpochs epochs_;
+  TableCache cache_{kTableBytes, epochs_};
+  GrainTables tables_;
 };
 
 }  // namespace
@@ -204,6 +280,8 @@ class Scanner {
 Result<StreamScan> scan_stream(const File& file, const SparseHeader& header,
                                const GrainDirectory& directory, std::uint64_t extent_bytes,
                                const Progress& progress) {
+  if (directory.table_count() > TableCache::kMaxKnownTables)
+    return TableCache::too_many_tables(file.name());
   ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
   return Scanner(
              file, header, directory,

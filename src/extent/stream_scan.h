@@ -15,8 +15,8 @@
 namespace vmdk {
 
 struct StreamScan {
-  // Entries that cannot be right, records that are not what their entries say, and tables whose
-  // copies differ.
+  // Entries that cannot be right, records that are not what their entries say, tables whose copies
+  // differ, and records that no table names.
   std::uint64_t damaged = 0;
   std::vector<std::string> findings;  // the first of them in words, up to a limit
 

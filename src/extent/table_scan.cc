@@ -141,8 +141,7 @@ class Scanner {
       return;
     }
     const std::uint64_t first = table * layout_.entries_per_table;
-    const std::uint64_t entries = std::min<std::uint64_t>(
-        layout_.entries_per_table, layout_.grain_count - std::min(layout_.grain_count, first));
+    const std::uint64_t entries = layout_.entries_of(table);
     const std::uint64_t unequal_before = scan_.unequal;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t entry = layout_.raw_entry(primary, i);

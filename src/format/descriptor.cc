@@ -147,7 +147,9 @@ Status Descriptor::parse_line(std::string_view line, std::size_t begin, std::siz
   }
   const auto content = ascii::trim(line);
   if (is_blank_or_comment(content))
-    return {};
+    return swallows_extent_line(content)
+               ? bad_line(number, "a comment runs into an extent: the end of its line is damaged")
+               : Status{};
   if (is_extent_line(content))
     return add_extent(content, number);
 

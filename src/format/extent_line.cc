@@ -172,6 +172,17 @@ bool is_extent_line(std::string_view line) noexcept {
   return value_of(kAccessWords, FieldReader(line).next()).has_value();
 }
 
+bool swallows_extent_line(std::string_view comment) {
+  for (const auto& [access, word] : kAccessWords)
+    for (auto at = comment.find(word, 1); at != std::string_view::npos;
+         at = comment.find(word, at + 1)) {
+      const char before = comment[at - 1];
+      if (before != '#' && !ascii::is_blank(before) && parse_extent_line(comment.substr(at), 0))
+        return true;
+    }
+  return false;
+}
+
 Result<ExtentLine> parse_extent_line(std::string_view line, std::size_t number) {
   FieldReader fields(line);
   ExtentLine extent;

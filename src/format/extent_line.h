@@ -17,4 +17,8 @@ bool is_extent_line(std::string_view line) noexcept;
 // Requires: is_extent_line(line). Errors (kCorrupt) begin with "line NUMBER: ".
 Result<ExtentLine> parse_extent_line(std::string_view line, std::size_t number);
 
+// Whether an extent stands in a comment directly behind something that is no blank: then the end of
+// the comment's line was damaged, and all extents behind it would move.
+bool swallows_extent_line(std::string_view comment);
+
 }  // namespace vmdk

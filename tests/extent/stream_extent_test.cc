@@ -341,6 +341,34 @@ TEST_F(StreamExtentTest, TheScanKeepsNoMoreThanTheFileHasRoomFor) {
       << found.findings[0];
 }
 
+TEST_F(StreamExtentTest, TheScanFindsRecordsThatNoTableNames) {
+  for (const StreamLayout layout : {StreamLayout::kFooter, StreamLayout::kFront}) {
+    // The first, the last, and two beside each other.
+    StreamSpec spec = spec_of(64 * kGrain, {3, 7, 8, 9, 20});
+    spec.layout = layout;
+    make(spec);
+    EXPECT_EQ(scanned().damaged, 0U);
+    for (const std::uint64_t grain : {3U, 8U, 9U, 20U})
+      memory_.poke(kPath, built_.entry_at(grain), filled(4, 0));
+    const StreamScan found = scanned();
+    EXPECT_EQ(found.damaged, 4U);
+    ASSERT_EQ(found.findings.size(), 4U);
+    EXPECT_NE(found.findings[1].find("grain 8: no table names its record at sector"),
+              std::string::npos)
+        << found.findings[1];
+    // A table that its directory lost.
+    memory_.poke(kPath, built_.directory, filled(4, 0));
+    EXPECT_EQ(scanned().damaged, 5U);
+    ASSERT_OK(memory_.remove(kPath));
+  }
+}
+
+TEST_F(StreamExtentTest, ARecordWhoseGrainHasAnotherIsNotLost) {
+  StreamSpec spec = spec_of(64 * kGrain, {7, 8, 7, 9});
+  make(spec);
+  EXPECT_EQ(scanned().damaged, 0U);
+}
+
 TEST_F(StreamExtentTest, TheScanComparesTheCopies) {
   StreamSpec spec = spec_of(64 * kGrain, {7, 8});
   spec.layout = StreamLayout::kFrontRedundant;

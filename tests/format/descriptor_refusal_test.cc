@@ -136,6 +136,17 @@ INSTANTIATE_TEST_SUITE_P(
         bad_line("RW 18014398509481983 ZERO\nRW 1 ZERO",
                  "line 7: the extents up to here have 18014398509481984 sectors")));
 
+// The line end behind a comment became something else, so that the extent there would be lost and
+// all others move.
+INSTANTIATE_TEST_SUITE_P(
+    Swallowed, DescriptorRefusalTest,
+    testing::Values(bad_line("# Extent descriptionJRW 16 SPARSE \"a.vmdk\"",
+                             "line 6: a comment runs into an extent"),
+                    bad_line("#*RDONLY 16 FLAT \"a.vmdk\" 0", "a comment runs into an extent"),
+                    bad_line("# x\x0bNOACCESS 16 ZERO", "a comment runs into an extent"),
+                    bad_line("# RW and\x8aRW 16 VMFS \"a.vmdk\"",
+                             "a comment runs into an extent")));
+
 INSTANTIATE_TEST_SUITE_P(
     Encryption, DescriptorRefusalTest,
     testing::Values(unsupported(with_lines("encryption.keySafe = \"vmware:key\""), "encrypted"),
@@ -155,6 +166,16 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(unsupported(many_extents(), "more than 65536 extents"),
                     unsupported(std::string(kMaxDescriptorBytes + 1, '\n'),
                                 "descriptor of 1048577 bytes: the limit is 1048576")));
+
+TEST(DescriptorRefusalTest, ACommentMayBeAnExtentLineOfOnce) {
+  for (const std::string_view line :
+       {"#RW 16 SPARSE \"a.vmdk\"", "# RW 16 SPARSE \"a.vmdk\"", "# once: RW 16 ZERO",
+        "# the RW 16 of it", "#-RW", "# x/RW 16 SPARSE"}) {
+    const auto parsed = Descriptor::parse(with_lines(std::string(line) + "\nRW 1 ZERO"));
+    ASSERT_TRUE(parsed) << line;
+    EXPECT_EQ(parsed->extents().size(), 1U) << line;
+  }
+}
 
 TEST(DescriptorRefusalTest, CountsLinesWithEveryEnd) {
   for (const std::string_view end : {"\n", "\r\n", "\r"}) {

@@ -111,9 +111,11 @@ const std::vector<Row>& cowd_rows() {
        .make = cowd([](MemoryFileSystem& files, const BuiltCowd& built) {
          cowd_entry(static_cast<std::uint32_t>(built.data.at(384) / kSectorSize))(files, built);
        }),
-       .answer = Answer::kReadOnly,
+       .answer = Answer::kUnreadable,
        .object = kDelta,
-       .cause = "is shared with another grain"},
+       .cause = "is shared with another grain",
+       .read_error = "the entry of grain 0 cannot be right",
+       .good_at = 64 * kKiB},
       {.name = "unknown_flag",
        .make =
            [](MemoryFileSystem& files) {

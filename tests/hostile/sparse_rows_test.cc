@@ -192,6 +192,20 @@ Row directory(std::string name, TableEdit edit, std::string cause) {
           .cause = std::move(cause)};
 }
 
+// Grain 0 is where grain 3 is, or `sectors` beside it: what it overlaps cannot be read, the rest
+// can.
+Row overlapping(std::string name, int sectors, std::string cause) {
+  return {.name = std::move(name),
+          .make = edited([=](MemoryFileSystem& files, const BuiltSparse& built) {
+            entry(built.data.at(3) / kSectorSize + static_cast<std::uint64_t>(sectors))(files,
+                                                                                        built);
+          }),
+          .answer = Answer::kUnreadable,
+          .cause = std::move(cause),
+          .read_error = "the entry of grain 0 cannot be right",
+          .good_at = 8 * kHostileGrain};
+}
+
 // Grain 0 cannot be read, grain 3 can.
 Row bad_entry(std::string name, TableEdit edit, std::string cause) {
   return {.name = std::move(name),
@@ -199,10 +213,6 @@ Row bad_entry(std::string name, TableEdit edit, std::string cause) {
           .answer = Answer::kUnreadable,
           .cause = std::move(cause),
           .read_error = "the entry of grain 0 cannot be right"};
-}
-
-std::uint64_t sector_of(const BuiltSparse& built, std::uint64_t grain) {
-  return built.data.at(grain) / kSectorSize;
 }
 
 const std::vector<Row>& table_rows() {
@@ -241,24 +251,9 @@ const std::vector<Row>& table_rows() {
       bad_entry("B14_entry_highest", entry(UINT32_MAX), "points behind the end of the file"),
       bad_entry("entry_1_without_zeroed_grains", entry(1),
                 "its entry 1 is 1, but the header does not allow zeroed grains"),
-      {.name = "B13_one_grain_for_two",
-       .make = edited([](MemoryFileSystem& files, const BuiltSparse& built) {
-         entry(sector_of(built, 3))(files, built);
-       }),
-       .answer = Answer::kReadOnly,
-       .cause = "is shared with another grain"},
-      {.name = "grain_that_begins_in_another",
-       .make = edited([](MemoryFileSystem& files, const BuiltSparse& built) {
-         entry(sector_of(built, 3) + 8)(files, built);
-       }),
-       .answer = Answer::kReadOnly,
-       .cause = "is shared with another grain"},
-      {.name = "grain_that_reaches_into_another",
-       .make = edited([](MemoryFileSystem& files, const BuiltSparse& built) {
-         entry(sector_of(built, 3) - 8)(files, built);
-       }),
-       .answer = Answer::kReadOnly,
-       .cause = "reaches into the next one"},
+      overlapping("B13_one_grain_for_two", 0, "is shared with another grain"),
+      overlapping("grain_that_begins_in_another", 8, "is shared with another grain"),
+      overlapping("grain_that_reaches_into_another", -8, "reaches into the next one"),
       {.name = "B15_grain_cut_by_the_end",
        .make = edited([](MemoryFileSystem& files, const BuiltSparse& built) {
          files.truncate(kImage, built.data.at(5) + 1000);

@@ -399,13 +399,13 @@ Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target
 // Finishes a commit that was cut short: the primary tables and directory are what readers saw all
 // along, so the redundant ones become equal to them.
 Status SparseExtent::heal() {
-  if (!kind_.facts.unclean || marked_ || seeded(SeededFault::kHealForgotten))
+  if (!kind_.facts.unclean || healed_ || seeded(SeededFault::kHealForgotten))
     return {};
   const GrainDirectory& directory = tables_.layout().directory;
   RETURN_IF_ERROR(drop_names(file_, directory));
   RETURN_IF_ERROR(copy_primary_tables(file_, directory, unequal_tables_));
   unequal_tables_.clear();
-  marked_ = true;
+  healed_ = true;
   return {};
 }
 
@@ -433,6 +433,8 @@ Status SparseExtent::set_free_sector(std::uint64_t end) {
   return {};
 }
 
+// Also under the mark of an earlier session: that one may have ended before its free sector was
+// right, and may have been another program's.
 Status SparseExtent::mark_unclean() {
   if (marked_)
     return {};
@@ -447,7 +449,7 @@ Status SparseExtent::mark_unclean() {
 // back after failed writes, the leavings of an earlier crash. A free sector must become lower
 // first, and durably: it never lies behind the end of the file.
 Status SparseExtent::trim() {
-  if (!marked_)
+  if (!owns_mark())
     return {};
   if (!kind_.free_sector)
     return cut_end();
@@ -464,12 +466,12 @@ Status SparseExtent::cut_end() {
 }
 
 Status SparseExtent::clear_mark() {
-  if (!marked_)
+  if (!owns_mark())
     return {};
   if (kind_.free_sector)
     RETURN_IF_ERROR(cut_end());
   RETURN_IF_ERROR(write_mark(false));
-  marked_ = false;
+  marked_ = healed_ = false;
   return {};
 }
 

@@ -25,6 +25,12 @@ inline constexpr const char* kSalvageHint =
 // Of what lies on a device.
 inline constexpr const char* kDevicesHint = "--allow-devices lets images name block devices";
 
+// A new file is called so, with some digits behind, until it is whole; where it can be without a
+// name it has none.
+inline constexpr const char* kUnfinishedName = ".vmdk-new-";
+inline constexpr const char* kUnfinishedHint =
+    "it was left by a program that was killed while it made an image, and can be removed";
+
 // Of an encrypted disk.
 inline constexpr const char* kEncryptedHint =
     "only VMware's programs have the key: take the encryption off in the settings of the machine";

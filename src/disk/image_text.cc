@@ -131,6 +131,11 @@ Error not_an_image(const File& file, FileKind kind) {
   }
 }
 
+bool is_unfinished(const File& file) noexcept {
+  const std::string_view path = file.name();
+  return path.substr(path.find_last_of('/') + 1).starts_with(kUnfinishedName);
+}
+
 // Whether the text, which ends at its first NUL, could have been written by somebody.
 bool is_text(std::string_view text) noexcept {
   text = text.substr(0, text.find('\0'));
@@ -245,7 +250,8 @@ Result<ImageText> read_image_text(const File& file) {
     case FileKind::kDescriptor:
       return read_text_file(file);
     default:
-      return not_an_image(file, kind);
+      return is_unfinished(file) ? not_an_image(file, kind).with_hint(kUnfinishedHint)
+                                 : not_an_image(file, kind);
   }
 }
 

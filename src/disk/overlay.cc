@@ -51,7 +51,10 @@ Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
   // Locked before it has its name, so that nobody takes it for an overlay to go on with, which a
   // failure here would take away.
   ASSIGN_OR_RETURN(auto file, made.make(path, [&](File& hidden) -> Status {
-    RETURN_IF_ERROR(hidden.lock(LockMode::kWrite));
+    // Where there are no locks, whoever opens it for good warns.
+    if (auto locked = hidden.lock(LockMode::kWrite);
+        !locked && locked.error().code() != ErrorCode::kUnsupported)
+      return locked;
     return write_new_file(hidden, plan.extents.front(), plan.descriptor);
   }));
   RETURN_IF_ERROR(file_system.sync_directory(path.parent_path()));
@@ -74,11 +77,15 @@ class Stranger {
   const fs::path& image_;
 };
 
-// Whether the overlay's hint leads to the image. Where it leads to nothing, both may have been
-// moved, and where it leads is not looked at outside the folders that may be: the name decides.
+// Whether the overlay's hint leads to the image, also where one of them is named by a symbolic link
+// in another folder. Where it leads to nothing, both may have been moved, and where it leads is not
+// looked at outside the folders that may be: the name decides.
 bool names_as_parent(const PathPolicy& policy, const fs::path& overlay, const std::string& hint,
-                     const File& image_file) {
+                     const fs::path& image, const File& image_file) {
   const fs::path folder = settled(overlay).parent_path();
+  for (const fs::path& from : {folder, real_path(overlay).parent_path()})
+    if (real_path(from / hint) == real_path(image))
+      return true;
   const auto there =
       open_image([&](const fs::path& path,
                      Access access) { return policy.open(folder, path.native(), access); },
@@ -104,7 +111,7 @@ Status require_overlay_of(FileSystem& file_system, const PathPolicy& policy,
   const std::string hint = descriptor.in_utf8(descriptor.parent_hint());
   if (hint.empty())
     return stranger.is(ErrorCode::kInvalidArgument, "a snapshot that does not name its parent");
-  if (!names_as_parent(policy, overlay, hint, *image_file))
+  if (!names_as_parent(policy, overlay, hint, image, *image_file))
     return stranger.is(ErrorCode::kInvalidArgument, fmt::format("a snapshot of {}", hint));
   if (descriptor.parent_cid() != parent.descriptor.cid())
     return stranger.is(

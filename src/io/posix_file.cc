@@ -15,6 +15,7 @@
 #include "base/seeded_fault.h"
 #include "base/wait_watch.h"
 #include "io/retry.h"
+#include "io/way_to.h"
 
 namespace vmdk {
 namespace {
@@ -63,8 +64,7 @@ class PendingParts {
 
 bool name_unnamed(int fd, const char* name) {
   // By its number alone, only a privileged process may.
-  const std::string way = "/proc/self/fd/" + std::to_string(fd);
-  return ::linkat(AT_FDCWD, way.c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+  return ::linkat(AT_FDCWD, way_to(fd).c_str(), AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
 }
 
 // An empty file keeps the name free of others until it is replaced.

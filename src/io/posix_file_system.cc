@@ -13,10 +13,12 @@
 
 #include <fmt/format.h>
 
+#include "base/hints.h"
 #include "io/beneath.h"
 #include "io/posix_file.h"
 #include "io/retry.h"
 #include "io/unique_fd.h"
+#include "io/way_to.h"
 
 namespace vmdk {
 namespace {
@@ -71,7 +73,7 @@ Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name
     return Error::make(ErrorCode::kUnsupported,
                        fmt::format("{}: not a {}: it is {}", name,
                                    device ? "block device" : "regular file", kind_of(st.st_mode)));
-  const auto way = fmt::format("/proc/self/fd/{}", found.get());
+  const std::string way = way_to(found.get());
   // On a device that nobody has mounted, or uses as a part of something else.
   const int alone = device && access == Access::kReadWrite ? O_EXCL : 0;
   const int flags = (access == Access::kReadWrite ? O_RDWR : O_RDONLY) | O_CLOEXEC | alone;
@@ -88,6 +90,13 @@ Result<std::unique_ptr<File>> open_found(const UniqueFd& found, std::string name
 // know the flag, which is made of O_DIRECTORY.
 bool makes_no_unnamed_files(int err) noexcept {
   return err == EOPNOTSUPP || err == EISDIR;
+}
+
+// Whether a file without a name can get one. Found out before all the work is done.
+bool can_be_named(const UniqueFd& fd) {
+  struct stat st {};
+
+  return ::stat(way_to(fd.get()).c_str(), &st) == 0;
 }
 
 // Where the file system makes no files without a name: one that nobody can have foreseen, for a
@@ -162,16 +171,16 @@ Result<std::unique_ptr<File>> PosixFileSystem::create_hidden(const fs::path& pat
   if (hiding_place_ == HidingPlace::kAutomatic) {
     UniqueFd fd(retry_on_eintr(
         [&] { return ::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666); }));
-    if (fd)
+    if (fd && can_be_named(fd))
       return PosixFile::adopt_hidden(std::move(fd), path.native(), {});
-    if (!makes_no_unnamed_files(errno))
+    if (!fd && !makes_no_unnamed_files(errno))
       return Error::from_errno(errno, path.native());
   }
   std::random_device random;
   std::string temporary;
   UniqueFd fd;
   do {
-    temporary = (folder / fmt::format(".vmdk-new-{:08x}", random())).native();
+    temporary = (folder / fmt::format("{}{:08x}", kUnfinishedName, random())).native();
     fd = UniqueFd(retry_on_eintr(
         [&] { return ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
   } while (!fd && errno == EEXIST);

@@ -18,7 +18,7 @@ enum class BeneathLookup {
 
 // How a file is kept out of sight until it is whole.
 enum class HidingPlace {
-  kAutomatic,  // without a name, where the file system makes such files, else as below
+  kAutomatic,  // without a name, where the system makes such files and can name them, else as below
   kOtherName,  // under another name in the same folder
 };
 

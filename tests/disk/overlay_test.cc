@@ -293,6 +293,30 @@ TEST_F(OverlayTest, WhicheverCallFailsNothingIsLeft) {
   EXPECT_GT(failures, calls / 2);
 }
 
+// As an image there, it is opened with a warning.
+TEST_F(OverlayTest, WhereTheFileSystemHasNoLocks) {
+  make_sparse("/vm/base.vmdk", {}, "base");
+  FaultyFileSystem lockless(memory_);
+  lockless.add({.kinds = {OpKind::kLock}, .for_ever = true, .err = EOPNOTSUPP});
+  OpenOptions options;
+  options.overlay = Overlay{"/vm/o.vmdk", {}};
+  options.commit_interval = {};
+  options.log = [this](LogLevel, std::string_view text) { log_ += std::string(text) + "\n"; };
+  for (const char* which : {"a new one", "one that is there"}) {
+    SCOPED_TRACE(which);
+    log_.clear();
+    ASSERT_OK_AND_ASSIGN(const auto disk, Disk::open(lockless, "/vm/base.vmdk", options));
+    EXPECT_EQ(read(*disk, 0, 4), "base");
+    EXPECT_NE(log_.find("/vm/o.vmdk: the file system has no locks"), std::string::npos) << log_;
+    ASSERT_OK(disk->close());
+  }
+  ASSERT_OK(memory_.remove("/vm/o.vmdk"));
+  FaultyFileSystem broken(memory_);
+  broken.add({.kinds = {OpKind::kLock}, .matches = on_file("/vm/o.vmdk"), .err = EIO});
+  EXPECT_THAT(Disk::open(broken, "/vm/base.vmdk", options), FailsWith(EIO));
+  EXPECT_FALSE(memory_.exists("/vm/o.vmdk"));
+}
+
 TEST_F(OverlayTest, AnOverlayThatWasThereSurvivesAFailure) {
   make_sparse("/vm/base.vmdk", {}, "base");
   { ASSERT_OK(open_over("/vm/base.vmdk", "/vm/o.vmdk")); }

@@ -165,6 +165,17 @@ TEST_F(RefusalsTest, FilesOfOtherKindsAreNamed) {
   refused("hello", "neither a sparse header nor a descriptor", "qemu-img convert -f raw");
 }
 
+TEST_F(RefusalsTest, WhatAKilledProgramLeftIsKnownByItsName) {
+  memory_.put("/vm/.vmdk-new-0123abcd", "");
+  memory_.put("/vm/.vmdk-new-4567cdef", std::string(64 * kKiB, '\0'));
+  memory_.put("/vm/other", "");
+  for (const char* name : {"/vm/.vmdk-new-0123abcd", "/vm/.vmdk-new-4567cdef"})
+    expect_refused(name,
+                   "it was left by a program that was killed while it made an image, and can "
+                   "be removed");
+  EXPECT_EQ(open("/vm/other").error().to_text().find("killed"), std::string::npos);
+}
+
 TEST_F(RefusalsTest, EncryptedDisks) {
   DescriptorSpec keys;
   keys.more_lines = {"encryption.keySafe = \"vmware:key/list/x\""};

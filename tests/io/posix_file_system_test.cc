@@ -42,6 +42,8 @@ class PosixFileSystemTest : public testing::Test {
     }
   }
 
+  using Kind = FileSystem::Kind;
+
   TempFolder folder_;
   PosixFileSystem system_;
 };
@@ -149,6 +151,20 @@ TEST_F(PosixFileSystemTest, WithoutProcTheMessageSaysSo) {
     const auto file = system_.open("/disk.vmdk", Access::kReadOnly);
     return !file && file.error().message() == "/disk.vmdk: cannot be opened: /proc is not mounted";
   }));
+}
+
+TEST_F(PosixFileSystemTest, WithoutProcAHiddenFileGetsItsNameAllTheSame) {
+  if (::getuid() != 0)
+    GTEST_SKIP() << "a root without /proc (chroot) needs root";
+  EXPECT_TRUE(in_child([&] {
+    if (::chroot(folder_.path().c_str()) != 0 || ::chdir("/") != 0)
+      return false;
+    const auto file = system_.create_hidden("/new.vmdk");
+    return file && write_text(**file, 0, "whole") && system_.kind("/new.vmdk") == Kind::kNothing &&
+           (*file)->reveal();
+  }));
+  EXPECT_EQ(text_of(folder_ / "new.vmdk"), "whole");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST_F(PosixFileSystemTest, NoDescriptorReachesAProgramThatIsStarted) {
@@ -327,7 +343,6 @@ TEST_F(PosixFileSystemTest, ListGivesAllNamesButTheDots) {
 }
 
 TEST_F(PosixFileSystemTest, KindLooksThroughLinks) {
-  using Kind = FileSystem::Kind;
   folder_.write("file", "");
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   std::filesystem::create_symlink("file", folder_ / "link");

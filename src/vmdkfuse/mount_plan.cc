@@ -63,7 +63,9 @@ Result<CacheMode> plan_cache(const Options& options, const MountOptions& mount) 
   const bool writeback_works = !mount.read_only && (mount.directory || may_truncate(mount));
   switch (options.cache) {
     case CacheChoice::kAuto:
-      return writeback_works ? CacheMode::kWriteback : CacheMode::kWritethrough;
+      // What lies over a lost part of a damaged disk cannot be written piece by piece. Its writer
+      // is told, and not whoever closes the file after the kernel has written its pages back.
+      return writeback_works && !options.salvage ? CacheMode::kWriteback : CacheMode::kWritethrough;
     case CacheChoice::kWriteback:
       // Asked for a writable mount, and the image turned out to be write-protected.
       if (mount.read_only)

@@ -73,6 +73,14 @@ TEST_F(MountPlanTest, WritableMountsWriteBackAndKeepTheImagesMode) {
   EXPECT_EQ(mount->cache, CacheMode::kWriteback);
 }
 
+TEST_F(MountPlanTest, ASalvagedDiskIsNotWrittenBackUnlessAskedFor) {
+  options_.salvage = true;
+  options_.overlay = "over.vmdk";
+  EXPECT_EQ(plan()->cache, CacheMode::kWritethrough);
+  options_.cache = CacheChoice::kWriteback;
+  EXPECT_EQ(plan()->cache, CacheMode::kWriteback);
+}
+
 TEST_F(MountPlanTest, OnlyRootOpensTheMountToOthersUnasked) {
   EXPECT_EQ(has(*plan(), "allow_other"), geteuid() == 0);
   options_.mount_options = {"allow_root"};

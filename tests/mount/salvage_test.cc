@@ -59,5 +59,20 @@ TEST_F(SalvageMountTest, AnOverlayTakesWhatIsWritten) {
   EXPECT_EQ(size_of(path("disk-f002.vmdk")), vmdk::kMiB);
 }
 
+// Only a part of a grain is written, and the rest of it is lost.
+TEST_F(SalvageMountTest, AWriteOverWhatIsLostFailsAtOnce) {
+  const CommandResult mounted =
+      vmdkfuse("--pid-file=pid --salvage --overlay=over.vmdk disk.vmdk flat");
+  ASSERT_EQ(mounted.status, 0) << mounted.to_text();
+  EXPECT_NE(shell_status("dd if=reference of=flat bs=4k count=1 seek=1536 conv=notrunc status=none "
+                         "2>error"),
+            0);
+  EXPECT_THAT(shell_output("cat error"), HasSubstr("error writing 'flat': Input/output error"))
+      << "the write itself, not the close of the file";
+  EXPECT_TRUE(
+      shell("dd if=reference of=flat bs=64k count=1 seek=96 conv=notrunc,fsync status=none"));
+  unmount();
+}
+
 }  // namespace
 }  // namespace vmdkfuse::test

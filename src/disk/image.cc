@@ -18,6 +18,7 @@
 #include "extent/flat_extent.h"
 #include "extent/sparse_extent.h"
 #include "extent/written_kinds.h"
+#include "format/ascii.h"
 
 namespace vmdk {
 namespace {
@@ -71,6 +72,18 @@ Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header
 bool can_be_lost(const Error& error) noexcept {
   return error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
          error.code() == ErrorCode::kIo;
+}
+
+// Of a file that was looked for by bytes of which nobody knows what they mean.
+Error with_encoding_hint(Error error, const std::string& name, const Descriptor& descriptor) {
+  const bool plain = std::all_of(name.begin(), name.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (plain || descriptor.unknown_encoding().empty() || error.code() != ErrorCode::kNotFound)
+    return error;
+  return std::move(error).with_hint(
+      fmt::format("the names are in the encoding {}, which is not known: a file is found that has "
+                  "the very bytes for its name, or when the descriptor names it in UTF-8",
+                  ascii::quoted(descriptor.unknown_encoding())));
 }
 
 Error with_salvage_hint(Error error) {
@@ -164,8 +177,8 @@ Result<std::unique_ptr<Extent>> Image::open_extent(const ExtentLine& line, Acces
                                          descriptor().in_utf8(line.file_name),
                                          writable ? Access::kReadWrite : Access::kReadOnly);
   if (!file)
-    return std::move(file).error().with_context(
-        fmt::format("{}: extent in line {}", path_.native(), line.line_number));
+    return with_encoding_hint(std::move(file).error(), line.file_name, descriptor())
+        .with_context(fmt::format("{}: extent in line {}", path_.native(), line.line_number));
   RETURN_IF_ERROR(require_other_file(path_, line, file_->file(), **file));
   ASSIGN_OR_RETURN(
       OpenFile * adopted,

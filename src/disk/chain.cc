@@ -12,6 +12,7 @@
 
 #include "disk/parent_locator.h"
 #include "disk/path_policy.h"
+#include "disk/unreadable.h"
 #include "disk/write_guards.h"
 
 namespace vmdk {
@@ -43,37 +44,47 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
   return options.force_children ? Status{} : require_no_children(file_system, real, descriptor);
 }
 
-// Why the run of an extent at `at` cannot be read.
-Error unreadable(const Image& image, const Image::Part& part, DiskOffset at) {
-  const auto at_byte = [&](const std::string& file, std::string_view why) {
-    return Error::make(ErrorCode::kIo, fmt::format("{}: byte {} of the disk cannot be read: {}",
-                                                   file, at.bytes(), why));
-  };
-  if (part.line.access == ExtentAccess::kNoAccess)
-    return at_byte(image.path().native(),
-                   fmt::format("line {} of the descriptor says NOACCESS", part.line.line_number));
-  // Only a salvaged disk is opened without one of its extents, or with one that is cut.
-  const OpenFile* const file = part.extent->file();
-  if (file == nullptr)
-    return at_byte(image.path().native(), "the extent there could not be opened");
-  const std::uint64_t grain_size = part.extent->grain_size();
-  if (grain_size == 0)
-    return at_byte(file->name(), "the file is cut before it");
-  return at_byte(file->name(), fmt::format("the entry of grain {} cannot be right",
-                                           part.offset_of(at).bytes() / grain_size))
-      .with_hint("vmdkctl check lists the damage");
+void tell_of_capacity(const Image& child, const FoundParent& parent, const OpenOptions& options) {
+  const Sectors capacity = child.descriptor().capacity();
+  const Sectors parents = parent.text.descriptor.capacity();
+  if (parents != capacity)
+    options.log(LogLevel::kWarning,
+                fmt::format("{}: its parent {} has another capacity: {} sectors, not {}",
+                            child.path().native(), parent.path.native(), parents.count(),
+                            capacity.count()));
+}
+
+void note_stale(const Image& child, const FoundParent& parent, const OpenContext& context) {
+  if (parent.stale && context.options.salvage)
+    context.notes.add(
+        fmt::format("{}: changed since {} was made over it: content id {:08x} is wanted, {:08x} "
+                    "is there: what it shows may be wrong",
+                    parent.path.native(), child.path().native(), *child.descriptor().parent_cid(),
+                    parent.text.descriptor.cid()));
+}
+
+// Locked before it is read: nobody changes it any more.
+Result<std::unique_ptr<Image>> open_link(FileSystem& file_system, LinkFile link, Access access,
+                                         const OpenContext& context) {
+  ASSIGN_OR_RETURN(OpenFile * file, context.files.adopt(std::move(link.file), access));
+  ASSIGN_OR_RETURN(ImageText text, context.salvages(access)
+                                       ? read_image_text_or_make_it_up(file->file())
+                                       : read_image_text(file->file()));
+  if (access == Access::kReadWrite && !link.unnamed)
+    RETURN_IF_ERROR(guard_writes(file_system, link.path, text.descriptor, context.options));
+  return Image::open(link.path, *file, std::move(text), access, context);
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, TopFile top,
+Result<std::unique_ptr<Chain>> Chain::open(FileSystem& file_system, LinkFile top,
                                            const OpenContext& context) {
   auto chain = std::make_unique<Chain>();
   RETURN_IF_ERROR(chain->open_links(file_system, std::move(top), context));
   return chain;
 }
 
-Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system, TopFile top,
+Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system, LinkFile top,
                                                          const OpenContext& context,
                                                          std::optional<Error>& broken) {
   auto chain = std::make_unique<Chain>();
@@ -91,11 +102,10 @@ Result<std::unique_ptr<Chain>> Chain::open_what_is_there(FileSystem& file_system
 bool Chain::can_do_without(const Error& error, const OpenContext& context) const noexcept {
   const std::size_t needed = context.options.overlay ? 2 : 1;
   return context.options.salvage && images_.size() >= needed &&
-         (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
-          error.code() == ErrorCode::kIo || error.code() == ErrorCode::kStaleParent);
+         (can_be_lost(error) || error.code() == ErrorCode::kStaleParent);
 }
 
-Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
+Status Chain::open_links(FileSystem& file_system, LinkFile top, const OpenContext& context) {
   Status opened = open_all_links(file_system, std::move(top), context);
   if (!opened) {
     if (!can_do_without(opened.error(), context))
@@ -114,49 +124,33 @@ Status Chain::open_links(FileSystem& file_system, TopFile top, const OpenContext
   return {};
 }
 
-Status Chain::open_all_links(FileSystem& file_system, TopFile top, const OpenContext& context) {
-  ParentLocator locator(file_system, context.policy, context.options);
-  Access access = context.options.access;
-  const std::filesystem::path image = top.path;
-  std::filesystem::path path = image;
-  std::unique_ptr<File> file = std::move(top.file);
-  ASSIGN_OR_RETURN(ImageText text, context.salvages(access) ? read_image_text_or_make_it_up(*file)
-                                                            : read_image_text(*file));
-  if (access == Access::kReadWrite && !top.unnamed)
-    RETURN_IF_ERROR(guard_writes(file_system, image, text.descriptor, context.options));
-  std::vector<FileId> seen;
-  for (;;) {
-    if (std::find(seen.begin(), seen.end(), file->id()) != seen.end())
+Status Chain::require_no_loop(const std::filesystem::path& path, FileId id) const {
+  for (const auto& image : images_)
+    if (image->file().id() == id)
       return Error::make(
           ErrorCode::kCorrupt,
           fmt::format("{}: the chain of parents comes back to this file", path.native()));
-    if (seen.size() == kMaxChainDepth)
-      return Error::make(ErrorCode::kCorrupt, fmt::format("{}: the chain has more than {} links",
-                                                          image.native(), kMaxChainDepth));
-    seen.push_back(file->id());
-    ASSIGN_OR_RETURN(auto link, Image::open(path, std::move(file), access, context));
+  if (images_.size() == kMaxChainDepth)
+    return Error::make(ErrorCode::kCorrupt, fmt::format("{}: the chain has more than {} links",
+                                                        top().path().native(), kMaxChainDepth));
+  return {};
+}
+
+Status Chain::open_all_links(FileSystem& file_system, LinkFile next, const OpenContext& context) {
+  ParentLocator locator(file_system, context.policy, context.options);
+  Access access = context.options.access;
+  for (;;) {
+    RETURN_IF_ERROR(require_no_loop(next.path, next.file->id()));
+    ASSIGN_OR_RETURN(auto link, open_link(file_system, std::move(next), access, context));
     RETURN_IF_ERROR(require_same_parent(images_, *link, context.options));
     images_.push_back(std::move(link));
     const Image& child = *images_.back();
     if (!child.descriptor().parent_cid())
       return {};
     ASSIGN_OR_RETURN(FoundParent parent, locator.find(child.path(), child.descriptor()));
-    if (parent.text.descriptor.capacity() != child.descriptor().capacity())
-      context.options.log(LogLevel::kWarning,
-                          fmt::format("{}: its parent {} has another capacity: {} sectors, not {}",
-                                      child.path().native(), parent.path.native(),
-                                      parent.text.descriptor.capacity().count(),
-                                      child.descriptor().capacity().count()));
-    if (parent.stale && context.options.salvage)
-      context.notes.add(
-          fmt::format("{}: changed since {} was made over it: content id {:08x} is wanted, {:08x} "
-                      "is there: what "
-                      "it shows may be wrong",
-                      parent.path.native(), child.path().native(), *child.descriptor().parent_cid(),
-                      parent.text.descriptor.cid()));
-    path = std::move(parent.path);
-    file = std::move(parent.file);
-    text = std::move(parent.text);
+    tell_of_capacity(child, parent, context.options);
+    note_stale(child, parent, context);
+    next = {std::move(parent.path), std::move(parent.file), false};
     access = Access::kReadOnly;
   }
 }

@@ -23,8 +23,9 @@ namespace vmdk {
 // Links deeper than this are taken for a mistake.
 inline constexpr std::size_t kMaxChainDepth = 64;
 
-// What a chain begins with, opened as context.options.access says.
-struct TopFile {
+// The file of a link, opened: of the first as context.options.access says, of the others for
+// reading.
+struct LinkFile {
   std::filesystem::path path;
   std::unique_ptr<File> file;
   bool unnamed = false;  // no other program can know of it
@@ -32,11 +33,11 @@ struct TopFile {
 
 class Chain {
  public:
-  static Result<std::unique_ptr<Chain>> open(FileSystem& file_system, TopFile top,
+  static Result<std::unique_ptr<Chain>> open(FileSystem& file_system, LinkFile top,
                                              const OpenContext& context);
   // As far as the chain can be followed. Only the image itself must be there: what ends the chain
   // before its base goes to `broken`.
-  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system, TopFile top,
+  static Result<std::unique_ptr<Chain>> open_what_is_there(FileSystem& file_system, LinkFile top,
                                                            const OpenContext& context,
                                                            std::optional<Error>& broken);
 
@@ -64,8 +65,9 @@ class Chain {
   Result<MapRun> map(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
 
  private:
-  Status open_links(FileSystem& file_system, TopFile top, const OpenContext& context);
-  Status open_all_links(FileSystem& file_system, TopFile top, const OpenContext& context);
+  Status open_links(FileSystem& file_system, LinkFile top, const OpenContext& context);
+  Status open_all_links(FileSystem& file_system, LinkFile next, const OpenContext& context);
+  Status require_no_loop(const std::filesystem::path& path, FileId id) const;
   bool can_do_without(const Error& error, const OpenContext& context) const noexcept;
 
   struct Piece;

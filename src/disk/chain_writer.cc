@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked_math.h"
 #include "base/seeded_fault.h"
+#include "disk/unreadable.h"
 
 namespace vmdk {
 namespace {
@@ -80,7 +81,7 @@ Status ChainWriter::write_run(Image::Part& part, DiskOffset at, std::span<const 
     return {};
   }
   if (run.kind == RunKind::kUnreadable)
-    return Error::make(ErrorCode::kIo, "a grain whose entry cannot be right is not written");
+    return unwritable(chain_.top(), part, at);
   ASSIGN_OR_RETURN(AllocationAttempt attempt, extent.allocate(begin, run.length));
   if (attempt.allocation) {
     Allocation& allocation = *attempt.allocation;

@@ -76,9 +76,12 @@ class Disk::Impl {
   Status open(const std::filesystem::path& image) {
     RETURN_IF_ERROR(judge_options(options_));
     allow_named(image);
-    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
+    ASSIGN_OR_RETURN(LinkFile top_file, open_top(image));
     const FileId top_id = top_file.file->id();
-    ASSIGN_OR_RETURN(chain_, Chain::open(file_system_, std::move(top_file), context()));
+    auto opened = Chain::open(file_system_, std::move(top_file), context());
+    // Also after an error: what seems damaged may only be changing.
+    RETURN_IF_ERROR(files_.require_unchanged("opened"));
+    ASSIGN_OR_RETURN(chain_, std::move(opened));
     RETURN_IF_ERROR(require_overlay_in_place(top_id));
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
@@ -89,18 +92,18 @@ class Disk::Impl {
     return {};
   }
 
-  Result<TopFile> open_top(const std::filesystem::path& image) {
+  Result<LinkFile> open_top(const std::filesystem::path& image) {
     if (!options_.overlay) {
       ASSIGN_OR_RETURN(auto file, open_image(file_system_, image, options_.access));
       const std::filesystem::path path = file->name();
-      return TopFile{path, std::move(file), false};
+      return LinkFile{path, std::move(file), false};
     }
     ASSIGN_OR_RETURN(OverlayFile overlay, open_overlay(file_system_, policy_, image, options_));
     // Whatever the overlay's hint says.
     options_.parents.insert(options_.parents.begin(), image);
     new_overlay_ = std::move(overlay.made);
-    return TopFile{std::move(overlay.path), std::move(overlay.file),
-                   options_.overlay->file.empty()};
+    return LinkFile{std::move(overlay.path), std::move(overlay.file),
+                    options_.overlay->file.empty()};
   }
 
   // Who made the overlay takes it away again when its own open fails, which may have been while we
@@ -119,7 +122,7 @@ class Disk::Impl {
 
   Result<DiskInfo> look(const std::filesystem::path& image) {
     allow_named(image);
-    ASSIGN_OR_RETURN(TopFile top_file, open_top(image));
+    ASSIGN_OR_RETURN(LinkFile top_file, open_top(image));
     std::optional<Error> broken;
     ASSIGN_OR_RETURN(
         chain_, Chain::open_what_is_there(file_system_, std::move(top_file), context(), broken));

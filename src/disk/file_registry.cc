@@ -42,9 +42,25 @@ Result<OpenFile*> FileRegistry::adopt(std::unique_ptr<File> file, Access access)
          fmt::format("{}: the file system has no locks: nothing keeps other programs from the file",
                      file->name()));
   }
+  ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
   files_.push_back(std::make_unique<OpenFile>(std::move(file)));
   accesses_.push_back(access);
+  sizes_.push_back(size);
   return files_.back().get();
+}
+
+Status FileRegistry::require_unchanged(std::string_view done) const {
+  for (std::size_t i = 0; !share_ && i < files_.size(); ++i) {
+    ASSIGN_OR_RETURN(const std::uint64_t size, files_[i]->file().size());
+    if (size != sizes_[i])
+      return Error::make(ErrorCode::kBusy,
+                         fmt::format("{}: changed while it was being {}: it had {} bytes, and has "
+                                     "{} now",
+                                     files_[i]->name(), done, sizes_[i], size))
+          .with_hint(
+              "end the program that writes to it, and try again; -r --share reads beside it");
+  }
+  return {};
 }
 
 }  // namespace vmdk

@@ -1,7 +1,9 @@
 // The files of a chain, each opened once and locked.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <vmdk/disk.h>
@@ -22,6 +24,12 @@ class FileRegistry {
   // it is the same file. kBusy when somebody else uses it.
   Result<OpenFile*> adopt(std::unique_ptr<File> file, Access access);
 
+  // kBusy, when a file has another length than when it was adopted: somebody who does not know the
+  // locks changes it, and what was read of it since need not be of one moment. Nothing is said of
+  // shared files, which may become longer or, when their writer ends, shorter at any time. `done`:
+  // what is being done with the files, "opened".
+  Status require_unchanged(std::string_view done) const;
+
   const std::vector<std::unique_ptr<OpenFile>>& files() const noexcept { return files_; }
 
   bool holds(FileId id) const noexcept;
@@ -30,7 +38,9 @@ class FileRegistry {
   const bool share_;
   const LogSink log_;
   std::vector<std::unique_ptr<OpenFile>> files_;
-  std::vector<Access> accesses_;  // of files_, in the same order
+  // Of files_, in the same order.
+  std::vector<Access> accesses_;
+  std::vector<std::uint64_t> sizes_;  // bytes, when they were locked
 };
 
 }  // namespace vmdk

@@ -11,6 +11,7 @@
 #include "base/checked_math.h"
 #include "base/hints.h"
 #include "base/seeded_fault.h"
+#include "base/shortage.h"
 #include "base/text.h"
 #include "disk/grain_header.h"
 #include "disk/link_rules.h"
@@ -67,13 +68,6 @@ Result<std::unique_ptr<Extent>> open_grains(OpenFile& file, const Header& header
   return extent;
 }
 
-// Whether a disk can be read without what this error is of. What somebody forbids or holds is not
-// damage, and what is not known is not read.
-bool can_be_lost(const Error& error) noexcept {
-  return error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
-         error.code() == ErrorCode::kIo;
-}
-
 // Of a file that was looked for by bytes of which nobody knows what they mean.
 Error with_encoding_hint(Error error, const std::string& name, const Descriptor& descriptor) {
   const bool plain = std::all_of(name.begin(), name.end(),
@@ -99,19 +93,20 @@ Error with_salvage_hint(Error error) {
 Image::Image(std::filesystem::path path, OpenFile& file, ImageText text)
     : path_(std::move(path)), file_(&file), text_(std::move(text)), files_{&file} {}
 
-Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path,
-                                           std::unique_ptr<File> file, Access access,
+bool can_be_lost(const Error& error) noexcept {
+  return (error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kCorrupt ||
+          error.code() == ErrorCode::kIo) &&
+         !is_shortage(error);
+}
+
+Result<std::unique_ptr<Image>> Image::open(const std::filesystem::path& path, OpenFile& file,
+                                           ImageText text, Access access,
                                            const OpenContext& context) {
-  ASSIGN_OR_RETURN(OpenFile * top, context.files.adopt(std::move(file), access));
-  // Read under the lock: nobody changes it any more.
-  ASSIGN_OR_RETURN(ImageText text, context.salvages(access)
-                                       ? read_image_text_or_make_it_up(top->file())
-                                       : read_image_text(top->file()));
   // Before anything else that speaks against writing: there is no other cure.
   if (access == Access::kReadWrite && text.header && text.header->is_compressed())
-    return not_written(top->file(), why_not_written(*text.header));
+    return not_written(file.file(), why_not_written(*text.header));
   RETURN_IF_ERROR(judge_link(path, text.descriptor, access, context.options, context.policy));
-  std::unique_ptr<Image> image(new Image(path, *top, std::move(text)));
+  std::unique_ptr<Image> image(new Image(path, file, std::move(text)));
   RETURN_IF_ERROR(image->add_parts(access, context));
   if (access == Access::kReadWrite)
     RETURN_IF_ERROR(image->require_distinct_files());

@@ -42,6 +42,10 @@ struct OpenContext {
   }
 };
 
+// Whether a disk can be salvaged without what this error is of. What somebody forbids or holds is
+// not damage, what is not known is not read, and what this machine had no room for may be sound.
+bool can_be_lost(const Error& error) noexcept;
+
 class Image {
  public:
   // An extent in its place on the disk.
@@ -59,9 +63,10 @@ class Image {
     }
   };
 
-  // Locks the top file and opens its extents; `access` is kReadOnly for parents.
-  static Result<std::unique_ptr<Image>> open(const std::filesystem::path& path,
-                                             std::unique_ptr<File> file, Access access,
+  // Opens the extents that `text` names, which was read from `file` when it was locked; `access` is
+  // kReadOnly for parents.
+  static Result<std::unique_ptr<Image>> open(const std::filesystem::path& path, OpenFile& file,
+                                             ImageText text, Access access,
                                              const OpenContext& context);
 
   const std::filesystem::path& path() const noexcept { return path_; }

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shortage.h"
 #include "disk/image_file.h"
 
 namespace vmdk {
@@ -91,6 +92,8 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
   bool outside = false;
   for (const Place& place : places(child, descriptor)) {
     auto file = open(place, child);
+    if (!file && is_shortage(file.error()))
+      return std::move(file).error();
     if (!file) {
       outside = outside || file.error().code() == ErrorCode::kDenied;
       note(place, file.error().code() == ErrorCode::kNotFound
@@ -99,6 +102,8 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
       continue;
     }
     auto text = read_image_text(**file);
+    if (!text && is_shortage(text.error()))
+      return std::move(text).error();
     if (!text) {
       note(place, text.error().message());
       continue;

@@ -33,7 +33,8 @@ class ParentLocator {
   ParentLocator(FileSystem& file_system, const PathPolicy& policy, const OpenOptions& options);
 
   // Requires: the descriptor has a parent CID. kNotFound lists the places; kStaleParent when only
-  // files with another content id are there.
+  // files with another content id are there. What this machine has no room for (EMFILE) ends the
+  // search: the file that could not be looked at may be the one.
   Result<FoundParent> find(const std::filesystem::path& child, const Descriptor& descriptor);
 
  private:

@@ -44,6 +44,19 @@ TEST_F(FirstWriteTest, OpeningAndClosingChangesNothing) {
   EXPECT_EQ(files_.total().writes() + files_.total().syncs(), 0U);
 }
 
+// Nobody but another program can have damaged it since it was opened.
+TEST_F(FirstWriteTest, AGrainWhoseEntryCannotBeRightIsNamed) {
+  constexpr std::uint64_t kGrain = 64 * kKiB;
+  const auto built = make_sparse("/vm/d.vmdk", {}, "data");
+  ASSERT_OK_AND_ASSIGN(const auto disk, open("/vm/d.vmdk"));
+  poke_entry("/vm/d.vmdk", built.entry_at(3), 0x7FFFFFFF);
+  const Status status = write(*disk, 3 * kGrain + 5, "x");
+  EXPECT_THAT(status, FailsWith(EIO));
+  EXPECT_THAT(status, HasMessage("/vm/d.vmdk: byte 196613 of the disk cannot be written: the entry "
+                                 "of grain 3 cannot be right"));
+  EXPECT_THAT(status, HasMessage("vmdkctl check"));
+}
+
 TEST_F(FirstWriteTest, ReadingChangesNothing) {
   SparseSpec spec;
   spec.capacity = kMiB;

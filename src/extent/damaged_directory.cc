@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/shortage.h"
 
 namespace vmdk {
 namespace {
@@ -24,88 +25,140 @@ bool meets_any(const Area& area, const std::vector<Area>& areas) noexcept {
                      [&](const Area& other) { return area.meets(other); });
 }
 
-// Where the entry of one copy of a table leads.
-struct TablePlace {
-  Area area{};
-  std::uint64_t table = 0;
-  bool redundant = false;
-  bool usual = false;  // where tables of this copy lie by convention
-};
+// Only when all are judged: where they would lie is needed until then.
+void forget_lost(std::vector<std::uint32_t>& places, const std::vector<bool>& lost) {
+  for (std::size_t i = 0; i < places.size(); ++i)
+    if (lost[i])
+      places[i] = 0;
+}
 
-// The tables of both copies, until each has a place of its own.
+// Where both copies of the tables are, until each has a place of its own. Four bytes a table: there
+// may be millions.
 class Places {
  public:
   Places(DamagedDirectory& damaged, std::uint64_t table_sectors, std::uint64_t file_size)
       : damaged_(damaged), table_sectors_(table_sectors), file_sectors_(file_size / kSectorSize) {}
 
-  // `first_usual`: sector where the first table lies by convention; 0: there is none.
+  // `first_usual`: sector where the first table of this copy lies by convention; 0: there is none.
   void add(bool redundant, std::uint64_t first_usual, const std::vector<Area>& metadata) {
-    const auto& places = redundant ? damaged_.directory.redundant : damaged_.directory.primary;
-    for (std::uint64_t i = 0; i < places.size(); ++i) {
-      if (places[i] == 0)
-        continue;
-      const Area area{places[i], std::uint64_t{places[i]} + table_sectors_};
-      const TablePlace place{area, i, redundant,
-                             first_usual != 0 && area.begin == first_usual + i * table_sectors_};
-      if (area.end > file_sectors_ || meets_any(area, metadata))
-        lose(place);
-      else
-        places_.push_back(place);
+    (redundant ? redundant_usual_ : primary_usual_) = first_usual;
+    for (std::uint64_t i = 0; i < sectors(redundant).size(); ++i) {
+      const TableCopy copy{i, redundant};
+      if (is_there(copy) &&
+          (area_of(copy).end > file_sectors_ || meets_any(area_of(copy), metadata)))
+        lose(copy);
     }
   }
 
   // Programs that put tables elsewhere do so with both copies.
   void lose_strays() {
-    const auto usual = [](const TablePlace& place) { return place.usual; };
-    if (std::none_of(places_.begin(), places_.end(), usual))
+    if (!has_usual())
       return;
-    std::sort(places_.begin(), places_.end(),
-              [](const TablePlace& a, const TablePlace& b) { return a.table < b.table; });
-    for (std::size_t i = 0; i < places_.size(); ++i) {
-      const auto has_stray_copy = [&](std::size_t other) {
-        return other < places_.size() && places_[other].table == places_[i].table &&
-               !places_[other].usual;
+    for (std::uint64_t i = 0; i < sectors(false).size(); ++i) {
+      const auto is_stray = [&](bool redundant) {
+        return is_there({i, redundant}) && !is_usual({i, redundant});
       };
-      if (!places_[i].usual && !has_stray_copy(i - 1) && !has_stray_copy(i + 1))
-        lose(places_[i]);
+      const bool primary = is_stray(false);
+      const bool redundant = is_stray(true);
+      if (primary != redundant)
+        lose({i, redundant});
     }
-    std::erase_if(places_, [&](const TablePlace& place) { return is_lost(place); });
   }
 
+  // Two tables in one place are both lost, unless one of them alone is where it should be. Ends the
+  // work: the places of what is lost become 0.
   void separate() {
-    std::sort(places_.begin(), places_.end(),
-              [](const TablePlace& a, const TablePlace& b) { return a.area.begin < b.area.begin; });
+    const std::vector<std::uint32_t> order = in_order();
     std::size_t last = 0;
-    for (std::size_t i = 1; i < places_.size(); ++i) {
-      const bool apart = !places_[i].area.meets(places_[last].area);
-      const bool only_last = places_[last].usual && !places_[i].usual;
-      const bool only_this = places_[i].usual && !places_[last].usual;
-      if (!apart && !only_last)
-        lose(places_[last]);
-      if (!apart && !only_this)
-        lose(places_[i]);
-      if (apart || !only_last)
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      const TableCopy before = copy_of(order[last]);
+      const TableCopy here = copy_of(order[i]);
+      const bool apart = !area_of(here).meets(area_of(before));
+      const bool only_before = is_usual(before) && !is_usual(here);
+      const bool only_here = is_usual(here) && !is_usual(before);
+      if (!apart && !only_before)
+        lose(before);
+      if (!apart && !only_here)
+        lose(here);
+      if (apart || !only_before)
         last = i;
     }
+    forget_lost(damaged_.directory.primary, damaged_.primary_lost);
+    forget_lost(damaged_.directory.redundant, damaged_.redundant_lost);
   }
 
  private:
-  std::vector<bool>& lost(const TablePlace& place) noexcept {
-    return place.redundant ? damaged_.redundant_lost : damaged_.primary_lost;
+  // One copy of a table.
+  struct TableCopy {
+    std::uint64_t table;
+    bool redundant;
+  };
+
+  static TableCopy copy_of(std::uint32_t number) noexcept { return {number / 2, number % 2 != 0}; }
+
+  const std::vector<std::uint32_t>& sectors(bool redundant) const noexcept {
+    return redundant ? damaged_.directory.redundant : damaged_.directory.primary;
   }
 
-  bool is_lost(const TablePlace& place) noexcept { return lost(place)[place.table]; }
+  std::vector<bool>& lost(bool redundant) const noexcept {
+    return redundant ? damaged_.redundant_lost : damaged_.primary_lost;
+  }
 
-  void lose(const TablePlace& place) {
-    GrainDirectory& directory = damaged_.directory;
-    (place.redundant ? directory.redundant : directory.primary)[place.table] = 0;
-    lost(place)[place.table] = true;
+  bool is_there(TableCopy copy) const noexcept {
+    return copy.table < sectors(copy.redundant).size() &&
+           sectors(copy.redundant)[copy.table] != 0 && !lost(copy.redundant)[copy.table];
+  }
+
+  Area area_of(TableCopy copy) const noexcept {
+    const std::uint64_t begin = sectors(copy.redundant)[copy.table];
+    return {begin, begin + table_sectors_};
+  }
+
+  // Whether it lies where tables of this copy lie by convention.
+  bool is_usual(TableCopy copy) const noexcept {
+    const std::uint64_t first = copy.redundant ? redundant_usual_ : primary_usual_;
+    return first != 0 && area_of(copy).begin == first + copy.table * table_sectors_;
+  }
+
+  bool has_usual() const {
+    bool found = false;
+    visit_all([&](TableCopy copy) { found = found || is_usual(copy); });
+    return found;
+  }
+
+  void lose(TableCopy copy) const { lost(copy.redundant)[copy.table] = true; }
+
+  template <class Visit>
+  void visit_all(Visit visit) const {
+    for (const bool redundant : {false, true})
+      for (std::uint64_t i = 0; i < sectors(redundant).size(); ++i)
+        if (is_there({i, redundant}))
+          visit(TableCopy{i, redundant});
+  }
+
+  // The copies that are there, in the order of the file: twice the table, and one more for the
+  // redundant copy.
+  std::vector<std::uint32_t> in_order() const {
+    std::vector<std::uint32_t> order;
+    std::size_t count = 0;
+    visit_all([&](TableCopy) { ++count; });
+    order.reserve(count);
+    visit_all([&](TableCopy copy) {
+      order.push_back(static_cast<std::uint32_t>(2 * copy.table + (copy.redundant ? 1 : 0)));
+    });
+    const auto lies_before = [this](std::uint32_t a, std::uint32_t b) {
+      return area_of(copy_of(a)).begin < area_of(copy_of(b)).begin;
+    };
+    if (!std::is_sorted(order.begin(), order.end(), lies_before))
+      std::sort(order.begin(), order.end(), lies_before);
+    return order;
   }
 
   DamagedDirectory& damaged_;
   const std::uint64_t table_sectors_;
   const std::uint64_t file_sectors_;
-  std::vector<TablePlace> places_;
+  std::uint64_t primary_usual_ = 0;
+  std::uint64_t redundant_usual_ = 0;
 };
 
 // A hosted directory, its tables behind it.
@@ -138,16 +191,33 @@ struct Copy {
 };
 
 // False: it is not to be read, and all its tables are lost.
-bool read_entries(const File& file, Sectors at, std::uint64_t count,
-                  std::vector<std::uint32_t>& entries, std::vector<bool>& lost) {
+Result<bool> read_entries(const File& file, Sectors at, std::uint64_t count,
+                          std::vector<std::uint32_t>& entries, std::vector<bool>& lost) {
   entries.assign(count, 0);
   const auto bytes = std::as_writable_bytes(std::span(entries));
   const auto got = file.read(FileOffset(at.count() * kSectorSize), bytes);
+  if (!got && is_shortage(got.error()))
+    return got.error();
   const bool whole = got && *got == bytes.size();
   if (!whole)
     entries.assign(count, 0);
   lost.assign(count, !whole);
   return whole;
+}
+
+// Tables that have one place.
+void lose_doubles(std::vector<std::uint32_t>& places, std::vector<bool>& lost) {
+  std::vector<std::uint32_t> order;
+  order.reserve(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i)
+    if (places[i] != 0)
+      order.push_back(static_cast<std::uint32_t>(i));
+  std::sort(order.begin(), order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return places[a] < places[b]; });
+  for (std::size_t i = 1; i < order.size(); ++i)
+    if (places[order[i]] == places[order[i - 1]])
+      lost[order[i]] = lost[order[i - 1]] = true;
+  forget_lost(places, lost);
 }
 
 Error no_directory(const File& file) {
@@ -180,10 +250,14 @@ Result<DamagedDirectory> read_damaged_directory(const File& file, const SparseHe
     return no_directory(file);
   directory.primary_at = FileOffset(header.gd_offset.count() * kSectorSize);
   directory.redundant_at = FileOffset(header.rgd_offset.count() * kSectorSize);
-  primary.there = primary.there &&
-                  read_entries(file, primary.at, count, directory.primary, damaged.primary_lost);
-  redundant.there = redundant.there && read_entries(file, redundant.at, count, directory.redundant,
-                                                    damaged.redundant_lost);
+  if (primary.there) {
+    ASSIGN_OR_RETURN(primary.there, read_entries(file, primary.at, count, directory.primary,
+                                                 damaged.primary_lost));
+  }
+  if (redundant.there) {
+    ASSIGN_OR_RETURN(redundant.there, read_entries(file, redundant.at, count, directory.redundant,
+                                                   damaged.redundant_lost));
+  }
   // A directory in the midst of the other and its tables: the place in the header is wrong.
   const bool primary_convinces = primary.convinces();
   const bool redundant_convinces = redundant.convinces();
@@ -218,8 +292,9 @@ Result<DamagedDirectory> read_damaged_directory(const File& file, const CowdHead
     return no_directory(file);
   DamagedDirectory damaged;
   damaged.directory.primary_at = FileOffset(header.gd_offset.count() * kSectorSize);
-  if (!read_entries(file, header.gd_offset, header.table_count(), damaged.directory.primary,
-                    damaged.primary_lost))
+  ASSIGN_OR_RETURN(const bool whole, read_entries(file, header.gd_offset, header.table_count(),
+                                                  damaged.directory.primary, damaged.primary_lost));
+  if (!whole)
     return no_directory(file);
   Places places(damaged, ceil_div(header.entries_per_table() * 4, kSectorSize), file_size);
   places.add(false, 0,
@@ -238,28 +313,25 @@ Result<DamagedDirectory> read_damaged_directory(const File& file, const SeSparse
   directory.base = header.tables.begin();
   directory.unit = kSeSparseTableSize;
   directory.first = 1;
-  std::vector<std::byte> bytes(header.table_count() * kSeSparseEntrySize);
-  const auto got = file.read(directory.primary_at, bytes);
-  if (!got || *got != bytes.size())
-    return no_directory(file);
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> by_place;
-  for (std::uint64_t i = 0; i < header.table_count(); ++i) {
-    const auto place =
-        sesparse_place(file, header, i, load_le64(bytes, i * kSeSparseEntrySize), file_size);
+  const std::uint64_t count = header.table_count();
+  constexpr std::uint64_t kEntriesPerRead = 64 * kKiB;
+  std::vector<std::byte> bytes;
+  directory.primary.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (i % kEntriesPerRead == 0) {
+      bytes.resize(std::min(count - i, kEntriesPerRead) * kSeSparseEntrySize);
+      const auto got = file.read(directory.primary_at + i * kSeSparseEntrySize, bytes);
+      if (!got && is_shortage(got.error()))
+        return got.error();
+      if (!got || *got != bytes.size())
+        return no_directory(file);
+    }
+    const auto place = sesparse_place(
+        file, header, i, load_le64(bytes, i % kEntriesPerRead * kSeSparseEntrySize), file_size);
     directory.primary.push_back(place ? *place : 0);
     damaged.primary_lost.push_back(!place);
-    if (place && *place != 0)
-      by_place.emplace_back(*place, i);
   }
-  std::sort(by_place.begin(), by_place.end());
-  for (std::size_t i = 1; i < by_place.size(); ++i) {
-    if (by_place[i].first != by_place[i - 1].first)
-      continue;
-    for (const std::uint64_t table : {by_place[i - 1].second, by_place[i].second}) {
-      directory.primary[table] = 0;
-      damaged.primary_lost[table] = true;
-    }
-  }
+  lose_doubles(directory.primary, damaged.primary_lost);
   return damaged;
 }
 

@@ -1,32 +1,32 @@
 #include "extent/grain_judge.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace vmdk {
 
 GrainJudge::GrainJudge(const GrainLayout& layout, std::uint64_t extent_bytes,
                        std::uint64_t file_size)
     : layout_(layout), extent_bytes_(extent_bytes), file_size_(file_size) {
-  reserve(layout.directory.primary);
-  reserve(layout.directory.redundant);
-  std::sort(tables_in_data_area_.begin(), tables_in_data_area_.end());
+  const auto are_there = [this](std::uint32_t place) { return is_in_data_area(place); };
+  std::size_t count = 0;
+  for (const auto* places : {&layout.directory.primary, &layout.directory.redundant})
+    count += static_cast<std::size_t>(std::count_if(places->begin(), places->end(), are_there));
+  tables_in_data_area_.reserve(count);
+  for (const auto* places : {&layout.directory.primary, &layout.directory.redundant})
+    std::copy_if(places->begin(), places->end(), std::back_inserter(tables_in_data_area_),
+                 are_there);
+  if (!std::is_sorted(tables_in_data_area_.begin(), tables_in_data_area_.end()))
+    std::sort(tables_in_data_area_.begin(), tables_in_data_area_.end());
 }
 
-void GrainJudge::reserve(const std::vector<std::uint32_t>& tables) {
-  for (const std::uint32_t table : tables) {
-    if (table == 0)
-      continue;
-    const std::uint64_t begin = layout_.directory.offset_of(table).bytes();
-    const std::uint64_t end = begin + layout_.table_bytes();
-    if (end > layout_.data_begin)
-      tables_in_data_area_.push_back({begin / kSectorSize, end / kSectorSize});
-  }
-}
-
+// `begin`, `end`: sectors.
 bool GrainJudge::overlaps_table(std::uint64_t begin, std::uint64_t end) const noexcept {
   const auto behind = std::lower_bound(tables_in_data_area_.begin(), tables_in_data_area_.end(),
-                                       std::pair<std::uint64_t, std::uint64_t>{end, 0});
-  return behind != tables_in_data_area_.begin() && std::prev(behind)->second > begin;
+                                       end, [this](std::uint32_t place, std::uint64_t sector) {
+                                         return sectors_of(place).first < sector;
+                                       });
+  return behind != tables_in_data_area_.begin() && sectors_of(*std::prev(behind)).second > begin;
 }
 
 const char* GrainJudge::fault_of(std::uint64_t grain, std::uint64_t raw,

@@ -7,9 +7,14 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/shortage.h"
 
 namespace vmdk {
 namespace {
+
+// Bytes, for all that is salvaged of a chain: directories, and what tells which grains two entries
+// name. More would be an image made to take our memory, or grains of one sector all over 768 GiB.
+constexpr std::uint64_t kMostMemory = 192 * kMiB;
 
 bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
@@ -31,23 +36,29 @@ SalvagedTables::SalvagedTables(const File& file, GrainLayout layout, DamagedDire
       file_size_(file_size),
       unclean_(unclean),
       judge_(layout_, extent_bytes, file_size),
-      choices_(layout_.directory.table_count(), Choice::kPrimary) {}
+      choices_(layout_.directory.table_count(), Choice::kPrimary),
+      // Where slots are counted from, in sectors.
+      shared_(layout_.format == EntryFormat::kSectors ? 0 : layout_.data_begin / kSectorSize,
+              layout_.grain_bytes) {}
 
-void SalvagedTables::choose(SalvageNotes& notes) {
+Status SalvagedTables::choose(SalvageNotes& notes) {
+  kept_by_others_ = notes.kept();
   for (std::uint64_t table = 0; table < choices_.size(); ++table)
-    choose_copy(table, notes);
+    RETURN_IF_ERROR(choose_copy(table, notes));
   // Compressed grains tell themselves whose they are.
   if (!layout_.compressed) {
-    find_shared();
-    leave_shared(notes);
+    RETURN_IF_ERROR(find_shared());
+    RETURN_IF_ERROR(leave_shared(notes));
   }
   for (const std::uint64_t table : differing_)
-    settle_differing(table, notes);
+    RETURN_IF_ERROR(settle_differing(table, notes));
   if (!layout_.compressed && !differing_.empty())
-    find_shared();
-  note_shared(notes);
+    RETURN_IF_ERROR(find_shared());
+  RETURN_IF_ERROR(note_shared(notes));
   note_redundant(notes);
-  slots_.reset();
+  shared_.end();
+  notes.keep(kept_memory());
+  return {};
 }
 
 // What an entry says; bad when it is not legal by itself.
@@ -61,35 +72,39 @@ GrainEntry SalvagedTables::entry_of(std::uint64_t grain, const Copy& copy,
   return entry;
 }
 
-SalvagedTables::Copy SalvagedTables::read_bytes(std::uint32_t place) const {
+Result<SalvagedTables::Copy> SalvagedTables::read_bytes(std::uint32_t place) const {
   Copy copy{.there = true, .bytes = std::vector<std::byte>(layout_.table_bytes())};
   if (place == 0)
     return copy;
   const auto got = file_.read(layout_.directory.offset_of(place), copy.bytes);
+  if (!got && is_shortage(got.error()))
+    return got.error();
   if (got && *got == copy.bytes.size())
     return copy;
-  return {.fault = "it cannot be read"};
+  return Copy{.fault = "it cannot be read"};
 }
 
-SalvagedTables::Copy SalvagedTables::read_copy(std::uint64_t table, bool redundant) const {
+Result<SalvagedTables::Copy> SalvagedTables::read_copy(std::uint64_t table, bool redundant) const {
   const GrainDirectory& directory = layout_.directory;
   if (redundant && !has_redundant())
-    return {.fault = "there is none"};
+    return Copy{.fault = "there is none"};
   if ((redundant ? damaged_.redundant_lost : damaged_.primary_lost)[table])
-    return {.fault = "its place in the directory cannot be right"};
+    return Copy{.fault = "its place in the directory cannot be right"};
   const std::uint32_t place = (redundant ? directory.redundant : directory.primary)[table];
   const bool other_named =
       has_redundant() && ((redundant ? directory.primary : directory.redundant)[table] != 0 ||
                           (redundant ? damaged_.primary_lost : damaged_.redundant_lost)[table]);
   if (place == 0 && other_named)
-    return {.fault = "its directory does not name it"};
-  Copy copy = read_bytes(place);
+    return Copy{.fault = "its directory does not name it"};
+  ASSIGN_OR_RETURN(Copy copy, read_bytes(place));
   if (copy.there)
     judge(table, copy);
   return copy;
 }
 
 void SalvagedTables::judge(std::uint64_t table, Copy& copy) const {
+  if (all_zero(copy.bytes))
+    return;
   const std::uint64_t first = table * layout_.entries_per_table;
   for (std::uint64_t i = 0; i < layout_.entries_of(table); ++i) {
     const std::uint64_t raw = layout_.raw_entry(copy.bytes, i);
@@ -164,8 +179,7 @@ GrainEntry SalvagedTables::chosen(Choice choice, std::uint64_t grain, const Copy
   return state == GrainState::kNone || state == GrainState::kBad ? entry : GrainEntry::bad(0);
 }
 
-// False: it cannot be read now.
-bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const {
+Result<bool> SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const {
   const Choice choice = choices_[table];
   if (is_absent(table)) {
     std::fill(into.begin(), into.end(), GrainEntry::none());
@@ -175,8 +189,11 @@ bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const
   if (choice == Choice::kUnreadable)
     return true;
   const bool both = choice == Choice::kMerged || choice == Choice::kRedundantButHoles;
-  const Copy primary = read_copy(table, choice == Choice::kRedundant);
-  const Copy redundant = both ? read_copy(table, true) : Copy();
+  ASSIGN_OR_RETURN(const Copy primary, read_copy(table, choice == Choice::kRedundant));
+  Copy redundant;
+  if (both) {
+    ASSIGN_OR_RETURN(redundant, read_copy(table, true));
+  }
   if (!primary.there && !redundant.there)
     return false;
   const std::uint64_t first = table * layout_.entries_per_table;
@@ -186,36 +203,38 @@ bool SalvagedTables::fill(std::uint64_t table, std::span<GrainEntry> into) const
 }
 
 Status SalvagedTables::read(std::uint64_t table, std::span<GrainEntry> into) const {
-  if (!fill(table, into))
+  ASSIGN_OR_RETURN(const bool filled, fill(table, into));
+  if (!filled)
     return Error::make(ErrorCode::kIo,
                        fmt::format("{}: grain table {} cannot be read", file_.name(), table));
   for (GrainEntry& entry : into)
-    if (is_shared(entry))
+    if (shared_.has(entry))
       entry = GrainEntry::bad(entry.sector());
   return {};
 }
 
 bool SalvagedTables::is_absent(std::uint64_t table) const noexcept {
   const GrainDirectory& directory = layout_.directory;
+  if (choices_[table] == Choice::kNothing)
+    return true;
   if (directory.primary[table] != 0 || damaged_.primary_lost[table])
     return false;
   return !has_redundant() || (directory.redundant[table] == 0 && !damaged_.redundant_lost[table]);
 }
 
-bool SalvagedTables::is_shared(GrainEntry entry) const noexcept {
-  if (entry.state() != GrainState::kData)
-    return false;
-  const std::uint64_t slot = (entry.sector() - origin()) * kSectorSize / layout_.grain_bytes;
-  return std::binary_search(shared_.begin(), shared_.end(), slot);
+bool SalvagedTables::is_empty(const Copy& copy) const noexcept {
+  return copy.fault.empty() && all_zero(copy.bytes);
 }
 
-void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
+Status SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
   if (is_absent(table))
-    return;
-  Copy primary = read_copy(table, false);
-  Copy redundant = read_copy(table, true);
+    return {};
+  ASSIGN_OR_RETURN(Copy primary, read_copy(table, false));
+  ASSIGN_OR_RETURN(Copy redundant, read_copy(table, true));
   find_empty_sectors(table, primary, redundant);
-  if (primary.fault.empty())
+  if (is_empty(primary) && (is_empty(redundant) || !has_redundant()))
+    choices_[table] = Choice::kNothing;
+  else if (primary.fault.empty())
     choices_[table] = Choice::kPrimary;
   else if (redundant.fault.empty())
     choices_[table] = primary.there ? Choice::kRedundantButHoles : Choice::kRedundant;
@@ -229,6 +248,7 @@ void SalvagedTables::choose_copy(std::uint64_t table, SalvageNotes& notes) {
     ++damaged_redundant_;
   else if (redundant.fault.empty() && !same_bytes(primary.bytes, redundant.bytes))
     differing_.push_back(table);
+  return {};
 }
 
 void SalvagedTables::note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const {
@@ -264,36 +284,51 @@ void SalvagedTables::note_redundant(SalvageNotes& notes) const {
                     file_.name(), damaged_redundant_));
 }
 
-void SalvagedTables::find_shared() {
-  const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
-  slots_ = std::make_unique<GrainSlots>(origin(), grain_sectors);
-  shared_.clear();
-  SparseBits known;
-  const auto share = [&](std::uint64_t slot) {
-    if (!known.get(slot))
-      shared_.push_back(slot);
-    known.set(slot);
-  };
+Status SalvagedTables::find_shared() {
+  shared_.start();
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   for (std::uint64_t table = 0; table < choices_.size(); ++table) {
-    if (is_absent(table) || !fill(table, entries))
+    if (is_absent(table))
+      continue;
+    ASSIGN_OR_RETURN(const bool filled, fill(table, entries));
+    if (!filled)
       continue;
     for (const GrainEntry entry : entries)
-      if (entry.state() == GrainState::kData && !slots_->insert(entry.sector()))
-        share((entry.sector() - origin()) / grain_sectors);
+      shared_.add(entry);
+    RETURN_IF_ERROR(require_memory());
   }
-  slots_->visit_overlapping([&](std::uint64_t sector) {
-    share((sector - origin()) / grain_sectors);
-    share((sector - origin()) / grain_sectors + 1);
-  });
-  std::sort(shared_.begin(), shared_.end());
+  shared_.finish();
+  return require_memory();
 }
 
-// Requires: it is the copy that find_shared() looked at.
-bool SalvagedTables::names_shared(std::uint64_t table, const Copy& copy) const {
+// Bytes, about, as long as the disk is open: both copies of the directories, here and in the tables
+// that are filled from here, their slots, and what choices and judge keep.
+std::uint64_t SalvagedTables::kept_memory() const noexcept {
+  constexpr std::uint64_t kSlot = 8;
+  constexpr std::uint64_t kChoice = 2;
+  const GrainDirectory& directory = layout_.directory;
+  const std::uint64_t places = directory.primary.size() + directory.redundant.size();
+  return 2 * places * sizeof(directory.primary[0]) + choices_.size() * (kSlot + kChoice) +
+         judge_.tables_in_data_area().size_bytes() + shared_.kept_memory();
+}
+
+Status SalvagedTables::require_memory() const {
+  if (kept_by_others_ + kept_memory() + shared_.memory() <= kMostMemory)
+    return {};
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: cannot be salvaged: its tables have too many grains, or "
+                                 "grains too far from each other: to find those that two entries "
+                                 "name would take more than {} MiB of memory",
+                                 file_.name(), kMostMemory / kMiB))
+      .with_hint("without --salvage, -r reads it by its primary tables if its directory is sound");
+}
+
+// Requires: the copy that is chosen is the one that find_shared() looked at.
+Result<bool> SalvagedTables::names_shared(std::uint64_t table) const {
+  ASSIGN_OR_RETURN(const Copy copy, read_copy(table, choices_[table] == Choice::kRedundant));
   const std::uint64_t first = table * layout_.entries_per_table;
   for (std::uint64_t i = 0; copy.there && i < layout_.entries_of(table); ++i)
-    if (is_shared(entry_of(first + i, copy, i)))
+    if (shared_.has(entry_of(first + i, copy, i)))
       return true;
   return false;
 }
@@ -309,63 +344,67 @@ bool SalvagedTables::takes_others(std::uint64_t table, const Copy& redundant,
     const bool near = mine.state() == GrainState::kData &&
                       mine.sector() < other.sector() + grain_sectors &&
                       other.sector() < mine.sector() + grain_sectors;
-    if (other.state() == GrainState::kData && !near && slots_->touched(other.sector()))
+    if (other.state() == GrainState::kData && !near && shared_.is_taken(other.sector()))
       return true;
   }
   return false;
 }
 
-void SalvagedTables::leave_shared(SalvageNotes& notes) {
-  const auto shares = [&](std::uint64_t table) {
-    return names_shared(table, read_copy(table, choices_[table] == Choice::kRedundant));
-  };
-  const auto sharing = std::stable_partition(differing_.begin(), differing_.end(),
-                                             [&](std::uint64_t table) { return !shares(table); });
-  const std::vector<std::uint64_t> left(sharing, differing_.end());
-  differing_.erase(sharing, differing_.end());
+Status SalvagedTables::leave_shared(SalvageNotes& notes) {
+  std::vector<std::uint64_t> left;
+  for (const std::uint64_t table : std::exchange(differing_, {})) {
+    ASSIGN_OR_RETURN(const bool shares, names_shared(table));
+    (shares ? left : differing_).push_back(table);
+  }
   if (left.empty())
-    return;
+    return {};
   for (const std::uint64_t table : left)
     choices_[table] = Choice::kRedundant;
-  find_shared();
-  for (const std::uint64_t table : left)
-    if (shares(table))
+  RETURN_IF_ERROR(find_shared());
+  for (const std::uint64_t table : left) {
+    ASSIGN_OR_RETURN(const bool shares, names_shared(table));
+    if (shares)
       differing_.push_back(table);
     else
       note(table, "the redundant copy is read, the primary one names grains that others have",
            notes);
+  }
+  return {};
 }
 
-void SalvagedTables::settle_differing(std::uint64_t table, SalvageNotes& notes) {
+Status SalvagedTables::settle_differing(std::uint64_t table, SalvageNotes& notes) {
   const bool both_share = choices_[table] == Choice::kRedundant;
-  const Copy primary = read_copy(table, false);
-  const Copy redundant = read_copy(table, true);
-  if (!both_share && slots_ != nullptr && primary.there && redundant.there &&
-      takes_others(table, redundant, primary))
-    return note(table, "the primary copy is read, the redundant one names grains that others have",
-                notes);
-  if (!both_share && unclean_)
-    return note(table, "a commit was interrupted: its copies differ, and the primary one is read",
-                notes);
-  choices_[table] = Choice::kMerged;
-  note(table, "its copies differ: grains of which they tell different places read EIO", notes);
+  ASSIGN_OR_RETURN(const Copy primary, read_copy(table, false));
+  ASSIGN_OR_RETURN(const Copy redundant, read_copy(table, true));
+  if (!both_share && !layout_.compressed && primary.there && redundant.there &&
+      takes_others(table, redundant, primary)) {
+    note(table, "the primary copy is read, the redundant one names grains that others have", notes);
+  } else if (!both_share && unclean_) {
+    note(table, "a commit was interrupted: its copies differ, and the primary one is read", notes);
+  } else {
+    choices_[table] = Choice::kMerged;
+    note(table, "its copies differ: grains of which they tell different places read EIO", notes);
+  }
+  return {};
 }
 
-void SalvagedTables::note_shared(SalvageNotes& notes) const {
+Status SalvagedTables::note_shared(SalvageNotes& notes) const {
   if (shared_.empty())
-    return;
+    return {};
   std::vector<GrainEntry> entries(layout_.entries_per_table);
   for (std::uint64_t table = 0; table < choices_.size(); ++table) {
-    if (is_absent(table) || !fill(table, entries))
+    if (is_absent(table))
       continue;
+    ASSIGN_OR_RETURN(const bool filled, fill(table, entries));
     const auto count = std::count_if(entries.begin(), entries.end(),
-                                     [&](GrainEntry entry) { return is_shared(entry); });
-    if (count != 0)
+                                     [&](GrainEntry entry) { return shared_.has(entry); });
+    if (filled && count != 0)
       notes.add(
           fmt::format("{}: grain table {}: {} grains read EIO: others are said to lie in "
                       "the same places",
                       file_.name(), table, count));
   }
+  return {};
 }
 
 }  // namespace vmdk

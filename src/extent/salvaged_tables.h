@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,8 +14,8 @@
 #include "extent/damaged_directory.h"
 #include "extent/grain_judge.h"
 #include "extent/grain_layout.h"
-#include "extent/grain_slots.h"
 #include "extent/salvage_notes.h"
+#include "extent/shared_grains.h"
 #include "extent/table_source.h"
 
 namespace vmdk {
@@ -36,12 +35,14 @@ class SalvagedTables : public TableSource {
   SalvagedTables(const File& file, GrainLayout layout, DamagedDirectory damaged,
                  std::uint64_t extent_bytes, std::uint64_t file_size, bool unclean);
 
-  // Reads all tables, a few times; call it once, before any other. What is not read by its primary
-  // copy alone goes to `notes`. Memory: that of the directories, one bit a grain slot near grains
-  // in use, and eight bytes for each place that two entries name.
-  void choose(SalvageNotes& notes);
+  // Reads all tables, those that hold something a few times; call it once, before any other. What
+  // is not read by its primary copy alone goes to `notes`. Memory: that of the directories, one bit
+  // a grain slot near grains in use, and eight bytes for each place that two entries name;
+  // kUnsupported when all that is salvaged of a chain would take more than a bound. What this
+  // machine has no room for (ENOMEM) is an error, and no damage.
+  Status choose(SalvageNotes& notes);
 
-  // No directory names it, and neither entry is lost.
+  // No directory names it, and neither entry is lost; or choose() saw that it is empty.
   bool is_absent(std::uint64_t table) const noexcept override;
   Status read(std::uint64_t table, std::span<GrainEntry> into) const override;
 
@@ -51,7 +52,8 @@ class SalvagedTables : public TableSource {
     kRedundant,
     kRedundantButHoles,  // kRedundant, but where the primary copy has a legal entry is no hole
     kMerged,
-    kUnreadable
+    kUnreadable,
+    kNothing  // both copies are sound and empty
   };
 
   // One copy of a table.
@@ -63,16 +65,10 @@ class SalvagedTables : public TableSource {
 
   bool has_redundant() const noexcept { return layout_.directory.has_redundant(); }
 
-  // Where slots are counted from, in sectors.
-  std::uint64_t origin() const noexcept {
-    return layout_.format == EntryFormat::kSectors ? 0 : layout_.data_begin / kSectorSize;
-  }
-
-  bool is_shared(GrainEntry entry) const noexcept;
-
   GrainEntry entry_of(std::uint64_t grain, const Copy& copy, std::uint64_t index) const noexcept;
-  Copy read_copy(std::uint64_t table, bool redundant) const;
-  Copy read_bytes(std::uint32_t place) const;
+  // An error is one of this machine; what cannot be read else is a fault of the copy.
+  Result<Copy> read_copy(std::uint64_t table, bool redundant) const;
+  Result<Copy> read_bytes(std::uint32_t place) const;
   void judge(std::uint64_t table, Copy& copy) const;
   void find_empty_sectors(std::uint64_t table, Copy& primary, Copy& redundant) const;
   bool tells(std::uint64_t table, const Copy& copy, std::size_t at) const noexcept;
@@ -82,20 +78,24 @@ class SalvagedTables : public TableSource {
                        std::uint64_t index) const noexcept;
   GrainEntry chosen(Choice choice, std::uint64_t grain, const Copy& primary, const Copy& redundant,
                     std::uint64_t index) const noexcept;
-  bool fill(std::uint64_t table, std::span<GrainEntry> into) const;
-  void choose_copy(std::uint64_t table, SalvageNotes& notes);
+  bool is_empty(const Copy& copy) const noexcept;
+  // False: it cannot be read now.
+  Result<bool> fill(std::uint64_t table, std::span<GrainEntry> into) const;
+  Status choose_copy(std::uint64_t table, SalvageNotes& notes);
   void note(std::uint64_t table, std::string_view text, SalvageNotes& notes) const;
   void note_choice(std::uint64_t table, const Copy& primary, const Copy& redundant,
                    SalvageNotes& notes) const;
   // Finds the grains that more than one entry names.
-  void find_shared();
-  bool names_shared(std::uint64_t table, const Copy& copy) const;
+  Status find_shared();
+  Status require_memory() const;
+  std::uint64_t kept_memory() const noexcept;
+  Result<bool> names_shared(std::uint64_t table) const;
   bool takes_others(std::uint64_t table, const Copy& redundant, const Copy& primary) const;
   // Those of differing_ whose primary copy names what others have are read by the redundant one.
   // The others stay there.
-  void leave_shared(SalvageNotes& notes);
-  void settle_differing(std::uint64_t table, SalvageNotes& notes);
-  void note_shared(SalvageNotes& notes) const;
+  Status leave_shared(SalvageNotes& notes);
+  Status settle_differing(std::uint64_t table, SalvageNotes& notes);
+  Status note_shared(SalvageNotes& notes) const;
   void note_redundant(SalvageNotes& notes) const;
 
   const File& file_;
@@ -106,10 +106,10 @@ class SalvagedTables : public TableSource {
   const bool unclean_;
   const GrainJudge judge_;
   std::vector<Choice> choices_;
+  SharedGrains shared_;
   std::vector<std::uint64_t> differing_;  // tables of which both copies are legal and differ
-  std::unique_ptr<GrainSlots> slots_;     // while choosing
+  std::uint64_t kept_by_others_ = 0;      // bytes, of SalvageNotes
   std::uint64_t damaged_redundant_ = 0;   // tables of which only that copy is
-  std::vector<std::uint64_t> shared_;     // slots that more than one entry names, ascending
 };
 
 }  // namespace vmdk

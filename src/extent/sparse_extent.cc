@@ -278,7 +278,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_salvaged(
   GrainLayout layout = layout_of(header, std::move(damaged.directory), options.size);
   auto tables = std::make_unique<SalvagedTables>(file.file(), layout, std::move(damaged),
                                                  options.size, file_size, kind.facts.unclean);
-  tables->choose(*options.salvage);
+  RETURN_IF_ERROR(tables->choose(*options.salvage));
   return std::unique_ptr<SparseExtent>(new SparseExtent(
       file, kind, options, std::move(layout), nullptr, file_size, cache, std::move(tables)));
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/checked_math.h"
+#include "base/shortage.h"
 #include "extent/damaged_directory.h"
 #include "extent/grain_runs.h"
 #include "extent/salvaged_tables.h"
@@ -50,18 +51,20 @@ class TabledRecords : public RecordIndex {
 };
 
 // What the tables of a damaged stream know. nullptr: they cannot be found.
-std::unique_ptr<RecordIndex> damaged_tables(const File& file, const SparseHeader& header,
-                                            const StreamShape& shape, TableCache& cache,
-                                            SalvageNotes& notes) {
+Result<std::unique_ptr<RecordIndex>> damaged_tables(const File& file, const SparseHeader& header,
+                                                    const StreamShape& shape, TableCache& cache,
+                                                    SalvageNotes& notes) {
   auto damaged = read_damaged_directory(file, header, shape.file_size);
+  if (!damaged && is_shortage(damaged.error()))
+    return std::move(damaged).error();
   if (!damaged)
-    return nullptr;
+    return std::unique_ptr<RecordIndex>();
   GrainLayout layout = stream_layout(header, std::move(damaged->directory), shape.extent_bytes);
   auto tables = std::make_unique<SalvagedTables>(file, layout, *std::move(damaged),
                                                  shape.extent_bytes, shape.file_size, false);
-  tables->choose(notes);
-  return std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables),
-                                         nullptr);
+  RETURN_IF_ERROR(tables->choose(notes));
+  return std::unique_ptr<RecordIndex>(std::make_unique<TabledRecords>(
+      file, std::move(layout), cache, std::move(tables), nullptr));
 }
 
 std::string told(const StreamWalk& walk, const StreamShape& shape, bool beside_tables) {
@@ -170,15 +173,17 @@ Result<std::unique_ptr<StreamExtent>> StreamExtent::open_salvaged(
   const StreamShape shape{
       .grain_bytes = header.grain_bytes(), .extent_bytes = size, .file_size = file_size};
   const auto counts = read_stream_header(file.file(), header);
+  if (!counts && is_shortage(counts.error()))
+    return counts.error();
   const SparseHeader& found = counts ? *counts : header;
   const std::uint64_t notes_before = notes.count();
-  std::unique_ptr<RecordIndex> tables =
-      damaged_tables(file.file(), found, shape, shared.tables, notes);
+  ASSIGN_OR_RETURN(std::unique_ptr<RecordIndex> tables,
+                   damaged_tables(file.file(), found, shape, shared.tables, notes));
   const bool sound = counts && tables != nullptr && notes.count() == notes_before;
   if (!sound) {
     if (!counts)
       notes.add(counts.error().message());
-    StreamWalk walk = walk_stream(file.file(), header, file_size, size, progress);
+    ASSIGN_OR_RETURN(StreamWalk walk, walk_stream(file.file(), header, file_size, size, progress));
     if (walk.records.empty() && tables == nullptr)
       return counts ? Error::make(ErrorCode::kCorrupt,
                                   fmt::format("{}: neither a grain directory nor a grain is found",

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/checked_math.h"
+#include "base/shortage.h"
 #include "extent/record_reader.h"
 #include "format/stream_marker.h"
 
@@ -31,10 +32,31 @@ constexpr std::size_t kMostWrongEntries = 256 * 1024;
 constexpr std::uint64_t kEndOfNumbers = std::uint64_t{1} << 32U;
 constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
 
+// A file of which a part may not be readable, which is damage, unless this machine is short of
+// something: then nothing is known.
+class DoubtfulFile {
+ public:
+  explicit DoubtfulFile(const File& file) : file_(file) {}
+
+  // Bytes read; 0 where it fails.
+  std::size_t read(std::uint64_t at, std::span<std::byte> into) {
+    const auto got = file_.read(FileOffset(at), into);
+    if (!got && is_shortage(got.error()))
+      shortage_ = got.error();
+    return got ? *got : 0;
+  }
+
+  Status status() const { return shortage_ ? Status(*shortage_) : Status(); }
+
+ private:
+  const File& file_;
+  std::optional<Error> shortage_;
+};
+
 // A file that is read ahead of, when that pays.
 class MarkerReader {
  public:
-  explicit MarkerReader(const File& file) : file_(file), bytes_(kLargeRead) {}
+  explicit MarkerReader(DoubtfulFile& file) : file_(file), bytes_(kLargeRead) {}
 
   // `length` bytes; fewer where the file ends or cannot be read. `much`: what follows will be
   // wanted soon.
@@ -53,11 +75,10 @@ class MarkerReader {
  private:
   void fetch(std::uint64_t at, std::size_t length) {
     begin_ = at;
-    const auto got = file_.read(FileOffset(at), std::span(bytes_).first(length));
-    got_ = got ? *got : 0;
+    got_ = file_.read(at, std::span(bytes_).first(length));
   }
 
-  const File& file_;
+  DoubtfulFile& file_;
   std::vector<std::byte> bytes_;
   std::uint64_t begin_ = 0;
   std::size_t got_ = 0;
@@ -67,15 +88,16 @@ class Walker {
  public:
   Walker(const File& file, const SparseHeader& header, const StreamShape& shape,
          const Progress& progress)
-      : file_(file), header_(header), shape_(shape), progress_(progress), reader_(file) {}
+      : file_(file), header_(header), shape_(shape), progress_(progress), reader_(file_) {}
 
-  StreamWalk run() {
+  Result<StreamWalk> run() {
     const std::uint64_t descriptor_end =
         header_.descriptor_offset.count() + header_.descriptor_size.count();
     at_ = std::max<std::uint64_t>({header_.overhead.count(), descriptor_end, 1}) * kSectorSize;
     while (walk_.end.empty())
       step();
     compare_tables();
+    RETURN_IF_ERROR(file_.status());
     return finish();
   }
 
@@ -162,8 +184,8 @@ class Walker {
   void end_of_stream() {
     const std::uint64_t rest = shape_.file_size - at_;
     std::vector<std::byte> bytes(std::min(rest, kMostPadding));
-    const auto got = file_.read(FileOffset(at_), bytes);
-    complete_ = complete_ && got && *got == rest && all_zero(bytes);
+    const std::size_t got = file_.read(at_, bytes);
+    complete_ = complete_ && got == rest && all_zero(bytes);
     stop_here(complete_ ? "the stream ends" : "the grains end");
   }
 
@@ -172,8 +194,7 @@ class Walker {
     confirmed_.assign(walk_.records.size(), false);
     std::vector<std::byte> bytes(kGrainTableSize);
     for (const std::uint32_t sector : tables_) {
-      const auto got = file_.read(FileOffset(sector * kSectorSize), bytes);
-      if (got && *got == bytes.size())
+      if (file_.read(sector * kSectorSize, bytes) == bytes.size())
         compare_table(bytes);
     }
     std::sort(compared_.begin(), compared_.end());
@@ -264,7 +285,7 @@ class Walker {
     return std::move(walk_);
   }
 
-  const File& file_;
+  DoubtfulFile file_;
   const SparseHeader& header_;
   const StreamShape shape_;
   const Progress& progress_;
@@ -285,8 +306,9 @@ class Walker {
 
 }  // namespace
 
-StreamWalk walk_stream(const File& file, const SparseHeader& header, std::uint64_t file_size,
-                       std::uint64_t extent_bytes, const Progress& progress) {
+Result<StreamWalk> walk_stream(const File& file, const SparseHeader& header,
+                               std::uint64_t file_size, std::uint64_t extent_bytes,
+                               const Progress& progress) {
   return Walker(file, header,
                 {.grain_bytes = header.grain_bytes(),
                  .extent_bytes = extent_bytes,

@@ -35,10 +35,11 @@ struct StreamWalk {
 // on the way contradicts are doubtful. What follows anything that is no marker is not looked at.
 //
 // Reads markers and tables only. Memory: 24 bytes a record and 4 a table that the file holds, and 3
-// MiB. `progress` is called now and then with bytes of the file. What cannot be read ends the walk.
-// Requires: fewer than 2^32 grains.
-StreamWalk walk_stream(const File& file, const SparseHeader& header, std::uint64_t file_size,
-                       std::uint64_t extent_bytes, const Progress& progress);
+// MiB. `progress` is called now and then with bytes of the file. What cannot be read ends the walk;
+// an error is one of this machine. Requires: fewer than 2^32 grains.
+Result<StreamWalk> walk_stream(const File& file, const SparseHeader& header,
+                               std::uint64_t file_size, std::uint64_t extent_bytes,
+                               const Progress& progress);
 
 // What a walk found. With `tables`: only where they have no legal answer, or know nothing of a
 // record that was found.

@@ -41,8 +41,9 @@ class Scanner {
         judge_(layout, extent_bytes, file_size),
         slots_(has_sectors() ? 0 : data_begin_ / kSectorSize, grain_sectors_) {
     scan_.highest_end = data_begin_;
-    for (const auto& [begin, end] : judge_.tables_in_data_area())
-      scan_.highest_end = std::max(scan_.highest_end, end * kSectorSize);
+    if (const auto tables = judge_.tables_in_data_area(); !tables.empty())
+      scan_.highest_end =
+          std::max(scan_.highest_end, judge_.sectors_of(tables.back()).second * kSectorSize);
   }
 
   Result<TableScan> run(const Progress& progress) {
@@ -245,7 +246,8 @@ class Scanner {
 
   Status find_unused() {
     slots_.occupy_tails();
-    for (const auto& [begin, end] : judge_.tables_in_data_area()) {
+    for (const std::uint32_t place : judge_.tables_in_data_area()) {
+      const auto [begin, end] = judge_.sectors_of(place);
       slots_.occupy(begin, end);
       RETURN_IF_ERROR(require_memory());
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,7 +46,7 @@ struct Choice {
   std::string label;
 };
 
-using Visit = std::function<void(const Choice&)>;
+using Choices = std::vector<Choice>;
 
 // At most `most` of the numbers below `count`, evenly spread, the first and the last among them.
 std::vector<std::size_t> spread(std::size_t count, std::size_t most) {
@@ -60,47 +61,50 @@ std::vector<std::size_t> spread(std::size_t count, std::size_t most) {
   return numbers;
 }
 
-void all_subsets(std::size_t count, const Visit& visit) {
+void add_all_subsets(std::size_t count, Choices& choices) {
   for (std::uint64_t mask = 0; mask < 1ULL << count; ++mask) {
     Choice choice{.arrived = std::vector<bool>(count), .label = "subset"};
     for (std::size_t i = 0; i < count; ++i)
       choice.arrived[i] = ((mask >> i) & 1U) != 0;
-    visit(choice);
+    choices.push_back(std::move(choice));
   }
+  // As in the families: nothing, then everything, then the others.
+  if (choices.size() > 2)
+    std::swap(choices[1], choices.back());
 }
 
-void prefixes_and_single_pieces(std::size_t count, std::size_t most, const Visit& visit) {
-  visit({std::vector<bool>(count, false), "nothing"});
-  visit({std::vector<bool>(count, true), "everything"});
+void add_prefixes_and_single_pieces(std::size_t count, std::size_t most, Choices& choices) {
+  choices.push_back({std::vector<bool>(count, false), "nothing"});
+  choices.push_back({std::vector<bool>(count, true), "everything"});
   for (const std::size_t i : spread(count, most)) {
     Choice prefix{.arrived = std::vector<bool>(count, false), .label = "prefix"};
     std::fill_n(prefix.arrived.begin(), i + 1, true);
-    visit(prefix);
+    choices.push_back(std::move(prefix));
     Choice missing{.arrived = std::vector<bool>(count, true), .label = "one missing"};
     missing.arrived[i] = false;
     missing.label = fmt::format("all but piece {}", i);
-    visit(missing);
+    choices.push_back(std::move(missing));
     Choice present{.arrived = std::vector<bool>(count, false), .label = "one present"};
     present.arrived[i] = true;
-    visit(present);
+    choices.push_back(std::move(present));
   }
 }
 
-void random_subsets(std::size_t count, const CrashLimits& limits, std::size_t point,
-                    const Visit& visit) {
+void add_random_subsets(std::size_t count, const CrashLimits& limits, std::size_t point,
+                        Choices& choices) {
   std::mt19937_64 random(limits.seed * 1'000'003 + point);
   for (std::size_t number = 0; number < limits.random_subsets; ++number) {
     Choice choice{.arrived = std::vector<bool>(count),
                   .label = fmt::format("random subset {} of seed {}", number, limits.seed)};
     for (std::size_t i = 0; i < count; ++i)
       choice.arrived[i] = (random() & 1U) != 0;
-    visit(choice);
+    choices.push_back(std::move(choice));
   }
 }
 
 // Names arrive with either side: without its name a file would show nothing.
-void tables_or_data(std::span<const CrashPiece> pieces, std::span<const LogEntry> log,
-                    const CrashLimits& limits, const Visit& visit) {
+void add_tables_or_data(std::span<const CrashPiece> pieces, std::span<const LogEntry> log,
+                        const CrashLimits& limits, Choices& choices) {
   Choice tables{.arrived = std::vector<bool>(pieces.size()), .label = "tables without data"};
   Choice data{.arrived = std::vector<bool>(pieces.size()), .label = "data without tables"};
   for (std::size_t i = 0; i < pieces.size(); ++i) {
@@ -111,8 +115,32 @@ void tables_or_data(std::span<const CrashPiece> pieces, std::span<const LogEntry
     tables.arrived[i] = name || metadata;
     data.arrived[i] = name || !metadata;
   }
-  visit(tables);
-  visit(data);
+  choices.push_back(std::move(tables));
+  choices.push_back(std::move(data));
+}
+
+Choices choices_at(const CrashStateBuilder& builder, std::span<const LogEntry> log,
+                   const CrashLimits& limits, std::size_t point) {
+  Choices choices;
+  const std::size_t count = builder.pieces().size();
+  if (count <= limits.exhaustive_pieces) {
+    add_all_subsets(count, choices);
+    return choices;
+  }
+  add_prefixes_and_single_pieces(count, limits.of_each_family, choices);
+  if (limits.is_metadata)
+    add_tables_or_data(builder.pieces(), log, limits, choices);
+  add_random_subsets(count, limits, point, choices);
+  return choices;
+}
+
+// Moves `most` of the choices to the front and drops the others; the first two count as chosen.
+void sample(Choices& choices, std::size_t most, std::mt19937_64& random) {
+  if (choices.size() <= most)
+    return;
+  for (std::size_t i = most > 2 ? 2 : 0; i < most; ++i)
+    std::swap(choices[i], choices[i + random() % (choices.size() - i)]);
+  choices.resize(most);
 }
 
 }  // namespace
@@ -316,41 +344,88 @@ std::vector<std::string> CrashFileSystem::markers_before(std::size_t point) cons
   return markers;
 }
 
+// The states of the point at which a builder stands.
+class CrashFileSystem::StatesOfPoint {
+ public:
+  StatesOfPoint(const CrashStateBuilder& builder, std::span<const LogEntry> log, std::size_t point,
+                const CrashLimits& limits)
+      : builder_(builder),
+        point_(point),
+        limits_(limits),
+        few_(builder.pieces().size() > limits.exhaustive_pieces),
+        random_(limits.seed * 1'000'033 + point),
+        choices_(choices_at(builder, log, limits, point)),
+        where_(fmt::format("crash at point {} of {}, behind {}", point, log.size(),
+                           point == 0 ? "nothing" : to_string(log[point - 1]))) {
+    sample(choices_, limits.most, random_);
+  }
+
+  std::size_t visit(const std::function<void(CrashState&)>& visit) {
+    const bool one_size_each = choices_.size() * kUsualSizes > limits_.most;
+    for (const Choice& choice : choices_) {
+      const auto arrived = builder_.with_implied(choice.arrived);
+      const auto sizes = builder_.size_choices(arrived, few_);
+      if (one_size_each) {
+        visit_once(choice, arrived, sizes[random_() % sizes.size()], visit);
+        continue;
+      }
+      for (const CrashSizes& size : sizes)
+        visit_once(choice, arrived, size, visit);
+    }
+    return visited_;
+  }
+
+ private:
+  // A file has about so many sizes to choose from.
+  static constexpr std::size_t kUsualSizes = 2;
+
+  void visit_once(const Choice& choice, const std::vector<bool>& arrived, const CrashSizes& sizes,
+                  const std::function<void(CrashState&)>& visit) {
+    // What several choices lead to is one state.
+    if (::testing::Test::HasFailure() || !known_.emplace(arrived, sizes).second)
+      return;
+    CrashState state{
+        .point = point_,
+        .file_system = builder_.build(arrived, sizes),
+        .text = fmt::format("{}; {}: {}", where_, choice.label, builder_.describe(arrived, sizes))};
+    const ::testing::ScopedTrace trace(__FILE__, __LINE__, state.text);
+    ++visited_;
+    visit(state);
+  }
+
+  const CrashStateBuilder& builder_;
+  const std::size_t point_;
+  const CrashLimits& limits_;
+  const bool few_;
+  std::mt19937_64 random_;
+  Choices choices_;
+  const std::string where_;
+  std::set<std::pair<std::vector<bool>, CrashSizes>> known_;
+  std::size_t visited_ = 0;
+};
+
 std::size_t CrashFileSystem::for_each_state(std::size_t point, const CrashLimits& limits,
                                             const std::function<void(CrashState&)>& visit) const {
-  const CrashStateBuilder builder(*initial_, log_, point);
-  const std::size_t count = builder.pieces().size();
-  const bool exhaustive = count <= limits.exhaustive_pieces;
-  const std::string where = fmt::format("crash at point {} of {}, behind {}", point, log_.size(),
-                                        point == 0 ? "nothing" : to_string(log_[point - 1]));
+  return for_each_state(std::span(&point, 1), limits, visit);
+}
+
+std::size_t CrashFileSystem::for_each_state(std::span<const std::size_t> points,
+                                            const CrashLimits& limits,
+                                            const std::function<void(CrashState&)>& visit) const {
+  CrashStateBuilder builder(*initial_, log_);
   std::size_t visited = 0;
-  const auto try_choice = [&](const Choice& choice) {
-    const auto arrived = builder.with_implied(choice.arrived);
-    for (const CrashSizes& sizes : builder.size_choices(arrived, !exhaustive)) {
-      if (::testing::Test::HasFailure())
-        return;
-      CrashState state{
-          .point = point,
-          .file_system = builder.build(arrived, sizes),
-          .text = fmt::format("{}; {}: {}", where, choice.label, builder.describe(arrived, sizes))};
-      const ::testing::ScopedTrace trace(__FILE__, __LINE__, state.text);
-      ++visited;
-      visit(state);
-    }
-  };
-  if (exhaustive) {
-    all_subsets(count, try_choice);
-    return visited;
+  for (const std::size_t point : points) {
+    if (::testing::Test::HasFailure())
+      break;
+    builder.advance_to(point);
+    visited += StatesOfPoint(builder, log_, point, limits).visit(visit);
   }
-  prefixes_and_single_pieces(count, limits.of_each_family, try_choice);
-  if (limits.is_metadata)
-    tables_or_data(builder.pieces(), log_, limits, try_choice);
-  random_subsets(count, limits, point, try_choice);
   return visited;
 }
 
 std::unique_ptr<MemoryFileSystem> CrashFileSystem::everything_at(std::size_t point) const {
-  const CrashStateBuilder builder(*initial_, log_, point);
+  CrashStateBuilder builder(*initial_, log_);
+  builder.advance_to(point);
   return builder.build(std::vector<bool>(builder.pieces().size(), true), {});
 }
 

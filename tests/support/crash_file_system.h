@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,7 +44,7 @@ struct LogEntry {
 
 std::string to_string(const LogEntry& entry);
 
-// How many states for_each_state() builds.
+// How many states for_each_state() builds of a point.
 struct CrashLimits {
   // All subsets up to so many pieces; with more, the families below.
   std::size_t exhaustive_pieces = 12;
@@ -51,6 +52,9 @@ struct CrashLimits {
   std::size_t of_each_family = 128;
   std::size_t random_subsets = 64;
   std::uint64_t seed = 1;
+  // Of all these at most so many, chosen by the seed; more than two: nothing and everything are
+  // among them.
+  std::size_t most = std::numeric_limits<std::size_t>::max();
   // Tells tables from data, by file name and offset; empty: those two families are left out.
   std::function<bool(const std::string& file, std::uint64_t offset)> is_metadata = {};
 };
@@ -102,6 +106,8 @@ class CrashFileSystem : public FileSystem {
   // What a program sees that does not crash.
   MemoryFileSystem& live() { return *live_; }
 
+  const MemoryFileSystem& live() const { return *live_; }
+
   // Puts a note into the log: "fsync returned".
   void marker(std::string_view text);
   // The crash point right now: the number of log entries.
@@ -118,15 +124,19 @@ class CrashFileSystem : public FileSystem {
   // The markers before the point, oldest first.
   std::vector<std::string> markers_before(std::size_t point) const;
 
-  // Builds the states of one point, a few of them more than once, until the running test has
-  // failed. Returns how many were visited.
+  // Builds the states of one point, until the running test has failed. Returns how many were
+  // visited.
   std::size_t for_each_state(std::size_t point, const CrashLimits& limits,
+                             const std::function<void(CrashState&)>& visit) const;
+  // The same for several points, in ascending order.
+  std::size_t for_each_state(std::span<const std::size_t> points, const CrashLimits& limits,
                              const std::function<void(CrashState&)>& visit) const;
   // The one state in which everything up to the point arrived.
   std::unique_ptr<MemoryFileSystem> everything_at(std::size_t point) const;
 
  private:
   class Handle;
+  class StatesOfPoint;
 
   Result<std::unique_ptr<File>> wrap(Result<std::unique_ptr<File>> opened,
                                      const std::filesystem::path& path);

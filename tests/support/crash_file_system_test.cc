@@ -175,7 +175,9 @@ TEST_F(CrashFileSystemTest, ManyPiecesAreTriedInFamilies) {
       mask += state.file_system->text("a")[i * kSectorSize];
     masks.insert(mask);
   });
-  EXPECT_EQ(visited, 2 + 3 * kPieces + 2 + 64);
+  // A prefix of one piece is one that is present, one of all but one is one that is missing, one of
+  // all is everything, and one of four are the tables.
+  EXPECT_EQ(visited, 2 + 3 * kPieces + 2 + 64 - 4);
   const auto run = [](std::size_t length, char letter) { return std::string(length, letter); };
   EXPECT_TRUE(masks.contains(run(40, '.')));
   EXPECT_TRUE(masks.contains(run(40, 'x')));
@@ -197,6 +199,70 @@ TEST_F(CrashFileSystemTest, ManyPiecesAreSampledWithinTheLimits) {
   limits.random_subsets = 5;
   // Each choice of pieces comes with at most three sizes.
   EXPECT_LE(fs.for_each_state(500, limits, [](CrashState&) {}), 3 * (2 + 3 * 10 + 5));
+}
+
+TEST_F(CrashFileSystemTest, AtMostSoManyStatesAreDrawnBySeed) {
+  constexpr std::size_t kPieces = 10;
+  initial_.put("a", std::string(kPieces * kSectorSize, '.'));
+  CrashFileSystem fs(initial_);
+  ASSERT_OK_AND_ASSIGN(auto file, fs.open("a", Access::kReadWrite));
+  ASSERT_OK(write_text(*file, 0, std::string(kPieces * kSectorSize, 'x')));
+  const auto drawn = [&](std::uint64_t seed, std::size_t most) {
+    std::set<std::string> texts;
+    fs.for_each_state(1, {.seed = seed, .most = most},
+                      [&](CrashState& state) { texts.insert(state.file_system->text("a")); });
+    return texts;
+  };
+  EXPECT_EQ(drawn(1, 5), drawn(1, 5));
+  EXPECT_NE(drawn(1, 5), drawn(2, 5));
+  EXPECT_EQ(drawn(3, 1).size(), 1U);
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    EXPECT_EQ(drawn(seed, 5).size(), 5U);
+    EXPECT_TRUE(drawn(seed, 5).contains(std::string(kPieces * kSectorSize, '.')));
+    EXPECT_TRUE(drawn(seed, 5).contains(std::string(kPieces * kSectorSize, 'x')));
+  }
+}
+
+// The files, their lengths and contents.
+std::string all_of(const MemoryFileSystem& files) {
+  std::string text;
+  for (const std::string& name : files.files())
+    text += name + "(" + files.text(name) + ")";
+  return text;
+}
+
+TEST_F(CrashFileSystemTest, PointsInOneGoHaveTheStatesThatTheyHaveAlone) {
+  initial_.put("d/a", sectors({'.', '.'}));
+  initial_.put("d/gone", "g");
+  CrashFileSystem fs(initial_);
+  ASSERT_OK_AND_ASSIGN(auto file, fs.open("d/a", Access::kReadWrite));
+  ASSERT_OK(write_text(*file, 0, sectors({'1', '1'})));
+  ASSERT_OK_AND_ASSIGN(auto made, fs.create("d/new"));
+  ASSERT_OK(write_text(*made, 100, "n"));
+  ASSERT_OK(file->sync());
+  ASSERT_OK(write_text(*file, kSectorSize, sectors({'2', '2'})));
+  ASSERT_OK(fs.remove("d/gone"));
+  ASSERT_OK(made->sync());
+  ASSERT_OK(file->resize(kSectorSize));
+  ASSERT_OK(fs.sync_directory("d"));
+  ASSERT_OK(file->grow(3 * kSectorSize));
+  ASSERT_OK(made->punch_hole(FileOffset(100), 1));
+  ASSERT_OK(fs.remove("d/new"));
+  ASSERT_OK_AND_ASSIGN(auto second, fs.create("d/new"));
+  ASSERT_OK(file->sync());
+  ASSERT_OK(write_text(*second, 0, "second"));
+  std::vector<std::size_t> points;
+  std::vector<std::string> alone;
+  for (std::size_t point = 0; point < fs.points(); ++point) {
+    points.push_back(point);
+    fs.for_each_state(point, {},
+                      [&](CrashState& state) { alone.push_back(all_of(*state.file_system)); });
+  }
+  std::vector<std::string> together;
+  fs.for_each_state(points, {},
+                    [&](CrashState& state) { together.push_back(all_of(*state.file_system)); });
+  EXPECT_EQ(together, alone);
+  EXPECT_GT(alone.size(), 2 * points.size());
 }
 
 TEST_F(CrashFileSystemTest, MarkersTellWhatHadHappened) {

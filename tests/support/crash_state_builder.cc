@@ -38,16 +38,28 @@ void apply_whole(const LogEntry& entry, SparseBytes& content) {
 
 }  // namespace
 
-CrashStateBuilder::CrashStateBuilder(const MemoryFileSystem& initial, std::span<const LogEntry> log,
-                                     std::size_t point)
-    : log_(log.first(point)), base_(initial.clone()), shortening_(point) {
-  find_durable();
-  for (std::size_t index = 0; index < log_.size(); ++index)
+CrashStateBuilder::CrashStateBuilder(const MemoryFileSystem& initial, std::span<const LogEntry> log)
+    : log_(log), base_(initial.clone()), shortening_(log.size()) {}
+
+void CrashStateBuilder::advance_to(std::size_t point) {
+  find_durable(point_, point);
+  for (auto& [id, file] : files_) {
+    file.size = file.durable.size();
+    file.steps.clear();
+    file.has_pieces = false;
+  }
+  pieces_.clear();
+  last_.clear();
+  // Of each file what is durable by now comes before what is open still.
+  for (const std::size_t index : std::exchange(open_, {}))
     replay(index);
+  for (; point_ < point; ++point_)
+    replay(point_);
+  store_durable();
 }
 
-void CrashStateBuilder::find_durable() {
-  for (std::size_t index = 0; index < log_.size(); ++index) {
+void CrashStateBuilder::find_durable(std::size_t begin, std::size_t end) {
+  for (std::size_t index = begin; index < end; ++index) {
     const LogEntry& entry = log_[index];
     if (entry.kind == Kind::kSync)
       synced_files_[entry.file_id] = index;
@@ -102,17 +114,31 @@ void CrashStateBuilder::replay(std::size_t index) {
     else if (file.size != before)
       file.steps.emplace_back(index, file.size);
   }
-  if (!durable) {
+  if (durable) {
+    replay_durable(index, file);
+  } else {
+    open_.push_back(index);
     add_pieces(index);
-  } else if (entry.kind == Kind::kRemove) {
+  }
+}
+
+void CrashStateBuilder::replay_durable(std::size_t index, FileHistory& file) {
+  const LogEntry& entry = log_[index];
+  if (entry.kind == Kind::kRemove) {
     names_.erase(entry.file);
     static_cast<void>(base_->remove(entry.file));
-  } else {
-    if (entry.kind == Kind::kCreate)
-      names_[entry.file] = entry.file_id;
-    const auto name = names_.find(entry.file);
-    if (name != names_.end() && name->second == entry.file_id)
-      base_->put_content(entry.file, file.durable);
+    return;
+  }
+  if (entry.kind == Kind::kCreate)
+    names_[entry.file] = entry.file_id;
+  file.to_store = true;
+}
+
+void CrashStateBuilder::store_durable() {
+  for (const auto& [name, id] : names_) {
+    FileHistory& file = files_.at(id);
+    if (std::exchange(file.to_store, false))
+      base_->put_content(name, file.durable);
   }
 }
 

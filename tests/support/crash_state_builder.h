@@ -1,4 +1,4 @@
-// Builds the states of one crash point; the part of CrashFileSystem that knows the model.
+// Builds the states of crash points; the part of CrashFileSystem that knows the model.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,14 @@ struct CrashPiece {
 // By file id; a file that is not named has its present size.
 using CrashSizes = std::map<std::uint64_t, std::uint64_t>;
 
-// Not thread-safe. What it is made from must outlive it and stay as it is.
+// Stands at one crash point, at first at 0, and goes on to later ones: what is durable is worked
+// out once. Not thread-safe. The log must outlive it and stay as it is.
 class CrashStateBuilder {
  public:
-  CrashStateBuilder(const MemoryFileSystem& initial, std::span<const LogEntry> log,
-                    std::size_t point);
+  CrashStateBuilder(const MemoryFileSystem& initial, std::span<const LogEntry> log);
+
+  // Requires: the point is not before the present one.
+  void advance_to(std::size_t point);
 
   std::span<const CrashPiece> pieces() const { return pieces_; }
 
@@ -57,11 +60,14 @@ class CrashStateBuilder {
     // Log index and size afterwards, of each open entry that may change the size.
     std::vector<std::pair<std::size_t, std::uint64_t>> steps;
     bool has_pieces = false;
+    bool to_store = false;  // base_ does not have `durable` yet
   };
 
-  void find_durable();
+  void find_durable(std::size_t begin, std::size_t end);
   bool is_durable(std::size_t index) const;
   void replay(std::size_t index);
+  void replay_durable(std::size_t index, FileHistory& file);
+  void store_durable();
   void add_pieces(std::size_t index);
   FileHistory& history_of(const LogEntry& entry);
 
@@ -71,7 +77,9 @@ class CrashStateBuilder {
                                       const std::vector<bool>& arrived, bool few) const;
   void apply(const CrashPiece& piece, SparseBytes& content) const;
 
-  const std::span<const LogEntry> log_;     // up to the point
+  const std::span<const LogEntry> log_;
+  std::size_t point_ = 0;
+  std::vector<std::size_t> open_;           // entries before the point that are not durable
   std::unique_ptr<MemoryFileSystem> base_;  // what is durable
   std::map<std::uint64_t, FileHistory> files_;
   std::map<std::string, std::uint64_t> names_;  // durable: the id behind each name in the log

@@ -22,7 +22,7 @@ class CowdWatch : public ExtentWatch {
       : directory_(extent.cowd->directory), issued_(initial.content(extent.file)) {
     table_count_ = load(kCowdDirectoryEntriesAt);
     synced_size_ = issued_.size();
-    free_durable_ = load(kCowdFreeSectorAt);
+    free_durable_ = free_at_start_ = load(kCowdFreeSectorAt);
     marked_ = mark_durable_ = load(kCowdUncleanAt) != 0;
     for (std::uint64_t table = 0; table < table_count_; ++table)
       if (const std::uint32_t at = load(directory_ + table * 4); at != 0)
@@ -84,7 +84,8 @@ class CowdWatch : public ExtentWatch {
     durable_ = named_sectors();
     synced_size_ = issued_.size();
     free_durable_ = load(kCowdFreeSectorAt);
-    require(free_durable_ * kSectorSize <= synced_size_,
+    // A crash may have left it there.
+    require(free_durable_ * kSectorSize <= synced_size_ || free_durable_ == free_at_start_,
             "free sector: durable behind the end of the file");
     mark_durable_ = marked_;
     changed_ = cut_ = false;
@@ -194,6 +195,7 @@ class CowdWatch : public ExtentWatch {
   std::set<std::uint64_t> durable_;        // named_sectors() at the last sync
   std::uint64_t synced_size_ = 0;
   std::uint64_t free_durable_ = 0;
+  std::uint64_t free_at_start_ = 0;
   bool marked_ = false;
   bool mark_durable_ = false;
   bool names_unsynced_ = false;

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,15 +25,45 @@ std::optional<std::string> judge_state(MemoryFileSystem& state, std::size_t poin
                                        const SampleDisk& sample, const SectorHistory& history,
                                        const MemoryFileSystem& initial);
 
+// What the disk of a state shows. An image that cannot be read fails the test.
+ReferenceDisk content_of(const MemoryFileSystem& state, const SampleDisk& sample);
+
+// The check's findings of a state without their numbers and files, its exit status first: states
+// with the same text are alike.
+std::string findings_of(const MemoryFileSystem& state, const SampleDisk& sample);
+
+// Tells the parts of a sample's files that name grains from those that hold them, for
+// CrashLimits::is_metadata. Tables that a run adds count as data.
+std::function<bool(const std::string& file, std::uint64_t offset)> metadata_of(
+    const SampleDisk& sample);
+
+// Which states of a run are judged.
+struct SweepPlan {
+  CrashLimits limits = {};
+  // Crash points before this one are left out: another run has judged them.
+  std::size_t from = 0;
+  // At most so many points, chosen by the limits' seed.
+  std::size_t points = std::numeric_limits<std::size_t>::max();
+};
+
 struct Sweep {
+  std::size_t points = 0;
   std::size_t states = 0;
-  std::size_t interrupted = 0;  // states in which the copies of the tables differed
+  std::size_t after_flush = 0;  // of them: states after a flush had returned
+  std::size_t again = 0;  // states of a second crash, while the first was being recovered from
   std::optional<std::string> violation;
 };
 
-// Judges the states of all crash points of a run, until one is bad. `stride`: of the states of a
-// point every so-manieth, and the first.
-Sweep sweep(const CrashRun& run, const CrashLimits& limits, const MemoryFileSystem& initial,
-            std::size_t stride = 1);
+// Judges states of the crash points of a run, until one is bad. After one more write and flush some
+// states are closed as judge_state() does it; most crash again, right after that flush or at some
+// moment before it, and what that leaves is judged too.
+Sweep sweep_points(const CrashRun& run, const SweepPlan& plan, const MemoryFileSystem& initial);
+// All points.
+Sweep sweep(const CrashRun& run, const CrashLimits& limits, const MemoryFileSystem& initial);
+
+// Repairs a state that a crash left, which must succeed and leave nothing to find, and judges what
+// crashes during the repair leave: as it is, and after another repair.
+Sweep sweep_repair(const MemoryFileSystem& state, const SampleDisk& sample,
+                   const CrashLimits& limits, const MemoryFileSystem& initial);
 
 }  // namespace vmdk::test

@@ -20,7 +20,14 @@
 namespace vmdk::test {
 
 struct DiskOperation {
-  enum class Kind { kWrite, kDiscard, kZero, kFlush };
+  enum class Kind {
+    kWrite,
+    kDiscard,
+    kZero,
+    kFlush,
+    kCommit,  // on the committer's thread; nobody is promised anything
+    kReopen,  // close, and open again
+  };
   std::string label;
   Kind kind = Kind::kFlush;
   std::uint64_t at = 0;      // bytes
@@ -29,6 +36,9 @@ struct DiskOperation {
 
 // One operation for every place and shape that takes a way of its own through the engine.
 std::vector<DiskOperation> operations_for(const SampleDisk& sample);
+
+// "write a new grain, then flush".
+std::string label_of(const std::vector<DiskOperation>& operations);
 
 // Options under which nothing happens by itself.
 OpenOptions quiet_options(Access access = Access::kReadWrite);
@@ -56,6 +66,9 @@ class CrashRun {
   // it changes is certain with the next flush, not with one that is under way.
   Status meanwhile(const DiskOperation& operation);
 
+  // The crash point at which the operation began, counted from 0.
+  std::size_t begin_of(std::size_t operation) const { return begins_.at(operation); }
+
   const SampleDisk& sample() const noexcept { return sample_; }
 
   const CrashFileSystem& files() const noexcept { return files_; }
@@ -68,15 +81,20 @@ class CrashRun {
     std::vector<std::byte> bytes;
   };
 
-  Status apply(Disk& disk, const DiskOperation& operation, std::uint32_t number);
-  Status do_apply(Disk& disk, const DiskOperation& operation, std::uint32_t number);
+  Status run_on(FileSystem& file_system, const std::vector<DiskOperation>& operations);
+  Status open(FileSystem& file_system);
+  Status close();
+  Status apply(FileSystem& file_system, const DiskOperation& operation, std::uint32_t number);
+  Status do_apply(FileSystem& file_system, const DiskOperation& operation, std::uint32_t number);
+  Status change(const DiskOperation& operation, std::uint32_t number);
 
   const SampleDisk sample_;
   CrashFileSystem files_;
   SectorHistory history_;
-  Disk* disk_ = nullptr;  // while run() runs
+  std::unique_ptr<Disk> disk_;  // while run() runs
   std::uint32_t meanwhile_count_ = 0;
   std::vector<Change> meanwhile_;  // since the present operation began
+  std::vector<std::size_t> begins_;
 };
 
 }  // namespace vmdk::test

@@ -175,6 +175,48 @@ class SparseWatch : public ExtentWatch {
   Entries durable_;  // primary
 };
 
+// Data goes in place, so only the content id has to come before it.
+class FlatWatch : public ExtentWatch {
+ public:
+  explicit FlatWatch(std::uint64_t size) : size_(size) {}
+
+  void write(const LogEntry& entry, bool /*closing*/, bool id_durable) override {
+    require(id_durable, "content id: data was written before it");
+    require(entry.offset + entry.length <= size_, "flat: written behind the end of the extent");
+    changed_ = true;
+  }
+
+  void grow(std::uint64_t /*end*/) override { require(false, "flat: the file was lengthened"); }
+
+  void resize(std::uint64_t /*end*/, bool /*closing*/) override {
+    require(false, "flat: the length of the file was changed");
+  }
+
+  void punch(std::uint64_t begin, std::uint64_t length) override {
+    require(begin + length <= size_, "flat: punched behind the end of the extent");
+    changed_ = true;
+  }
+
+  void sync() override { changed_ = false; }
+
+  bool all_durable() const noexcept override { return !changed_; }
+
+  bool is_marked() const noexcept override { return false; }
+
+ private:
+  const std::uint64_t size_;
+  bool changed_ = false;
+};
+
+std::unique_ptr<ExtentWatch> watch_of(const SampleDisk::Extent& extent, std::uint64_t disk_end,
+                                      const MemoryFileSystem& initial) {
+  if (extent.flat)
+    return std::make_unique<FlatWatch>(initial.size(extent.file));
+  if (extent.cowd)
+    return watch_cowd(extent, initial);
+  return std::make_unique<SparseWatch>(extent, disk_end, initial);
+}
+
 class RuleChecker {
  public:
   RuleChecker(const CrashRun& run, const MemoryFileSystem& initial)
@@ -182,9 +224,7 @@ class RuleChecker {
     const auto& extents = sample_.extents;
     for (std::size_t i = 0; i < extents.size(); ++i) {
       const std::uint64_t end = i + 1 < extents.size() ? extents[i + 1].begin : sample_.capacity();
-      watches_.emplace(extents[i].file,
-                       extents[i].cowd ? watch_cowd(extents[i], initial)
-                                       : std::make_unique<SparseWatch>(extents[i], end, initial));
+      watches_.emplace(extents[i].file, watch_of(extents[i], end, initial));
     }
   }
 
@@ -252,6 +292,9 @@ class RuleChecker {
       require(watch->all_durable(), "flush: it returned before all was durable");
       require(text != kClosedMarker || !watch->is_marked(), "mark: still there after close");
     }
+    // Whatever comes now belongs to another open.
+    if (text == kClosedMarker)
+      closing_ = id_written_ = id_durable_ = false;
   }
 
   const SampleDisk& sample_;

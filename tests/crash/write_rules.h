@@ -15,11 +15,12 @@ namespace vmdk::test {
 //   no growth backwards   files get shorter only at close, and never into a grain
 //   mark                  on stable storage before anything else of an extent changes; taken away
 //                         last, when everything else is durable and the copies are equal
-//   content id            written once, in place, durable before the first data
+//   content id            written once an open, in place, durable before the first data
 //   reuse                 a grain's space goes to another grain only after a sync covers the table
 //                         that no longer names it; punched likewise
 //   parents               never written
 //   flush                 returns with nothing unsynced
+//   flat                  written inside the extent; the length of its file never changes
 // and for COWD extents, whose tables come into being while they are written:
 //   table before name     the directory names a table only when a sync covers all of it
 //   free sector           durable behind everything that is named, never behind the end of the file

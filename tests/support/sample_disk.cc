@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -20,6 +21,11 @@ T must(Result<T> result) {
   if (!result)
     throw std::runtime_error(result.error().to_text());
   return *std::move(result);
+}
+
+void must(const Status& status) {
+  if (!status)
+    throw std::runtime_error(status.error().to_text());
 }
 
 // Grains of one extent with data of their own in the disk's model.
@@ -134,7 +140,33 @@ void build_split(MemoryFileSystem& file_system, SampleDisk& disk) {
       {folder / member_name(disk.image, 's', 2), disk.border, std::move(built[1])});
 }
 
+void build_of_flat(MemoryFileSystem& file_system, SampleDisk& disk) {
+  disk.border = 24 * kSampleGrain;
+  std::vector<FlatSpec> parts(2);
+  parts[0].length = disk.border;
+  parts[1].length = 16 * kSampleGrain + kCutGrain;
+  disk.content = ReferenceDisk(parts[0].length + parts[1].length);
+  for (const std::uint64_t piece : {1U, 2U, 5U, 23U, 27U})
+    disk.content.write(piece * kSampleGrain,
+                       tagged('i', static_cast<std::uint32_t>(piece), kSampleGrain));
+  parts[0].data = disk.content.read(0, disk.border);
+  parts[1].data = disk.content.read(disk.border, parts[1].length);
+  must(build_flat(file_system, disk.image, parts));
+  const auto folder = disk.image.parent_path();
+  for (const std::size_t number : {1U, 2U})
+    disk.extents.push_back({.file = folder / member_name(disk.image, 'f', number),
+                            .begin = number == 1 ? 0 : disk.border,
+                            .built = {},
+                            .flat = true});
+}
+
 }  // namespace
+
+std::vector<SampleKind> writable_sample_kinds() {
+  std::vector<SampleKind> kinds(std::begin(kAllSampleKinds), std::end(kAllSampleKinds));
+  kinds.push_back(SampleKind::kFlat);
+  return kinds;
+}
 
 std::string to_string(SampleKind kind) {
   switch (kind) {
@@ -154,6 +186,8 @@ std::string to_string(SampleKind kind) {
       return "Cowd";
     case SampleKind::kCowdChild:
       return "CowdChild";
+    case SampleKind::kFlat:
+      return "Flat";
     case SampleKind::kMissingTable:
       return "MissingTable";
     case SampleKind::kMissingTableWithoutRedundant:
@@ -170,6 +204,8 @@ SampleDisk build_sample_disk(MemoryFileSystem& file_system, SampleKind kind) {
     build_split(file_system, disk);
   else if (kind == SampleKind::kCowd || kind == SampleKind::kCowdChild)
     build_of_cowd(file_system, disk);
+  else if (kind == SampleKind::kFlat)
+    build_of_flat(file_system, disk);
   else
     build_single(file_system, disk);
   return disk;

@@ -1,4 +1,4 @@
-// Small disks of every sparse kind, with data in the places where trouble is looked for.
+// Small disks of every kind that is written, with data in the places where trouble is looked for.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +24,12 @@ enum class SampleKind {
   kChildZeroedGrains,
   kCowd,                          // COWD with sectors for grains, and no second table yet
   kCowdChild,                     // a delta without a table, over a parent
+  kFlat,                          // two extents in files of their own
   kMissingTable,                  // as kSparse, without its second table: opened by force
   kMissingTableWithoutRedundant,  // the same with one directory
 };
 
+// Those with grains.
 inline constexpr SampleKind kAllSampleKinds[] = {
     SampleKind::kSparse,       SampleKind::kWithoutRedundant,
     SampleKind::kZeroedGrains, SampleKind::kSplit,
@@ -37,6 +39,9 @@ inline constexpr SampleKind kAllSampleKinds[] = {
 // What is written only when missing tables may be added; not among the others.
 inline constexpr SampleKind kForcedSampleKinds[] = {SampleKind::kMissingTable,
                                                     SampleKind::kMissingTableWithoutRedundant};
+
+// Those with grains, and the flat one.
+std::vector<SampleKind> writable_sample_kinds();
 
 std::string to_string(SampleKind kind);
 
@@ -51,6 +56,7 @@ struct SampleDisk {
     std::uint64_t begin = 0;  // of the disk
     BuiltSparse built;
     std::optional<BuiltCowd> cowd = std::nullopt;  // in place of `built`
+    bool flat = false;                             // has neither
   };
 
   SampleKind kind = SampleKind::kSparse;

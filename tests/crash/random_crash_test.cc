@@ -1,0 +1,91 @@
+// Crashes of long random workloads.
+
+#include <cstdlib>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "crash/oracle.h"
+#include "crash/tally.h"
+#include "crash/workload.h"
+#include "crash/write_rules.h"
+#include "support/boundary_random.h"
+#include "support/matchers.h"
+#include "support/sample_disk.h"
+
+namespace vmdk::test {
+namespace {
+
+using Kind = DiskOperation::Kind;
+
+constexpr std::uint32_t kSequences = 1000;  // of all kinds together, at least
+constexpr std::uint32_t kOperations = 200;
+
+bool soak() {
+  return std::getenv("VMDK_SOAK") != nullptr;
+}
+
+DiskOperation random_operation(BoundaryRandom& random, const SampleDisk& sample) {
+  if (random.one_in(40))
+    return {"close and open again", Kind::kReopen};
+  const DiskRange range = random.range(6 * kSampleGrain);
+  switch (random.below(8)) {
+    case 0:
+      return random.one_in(4) ? DiskOperation{"commit", Kind::kCommit}
+                              : DiskOperation{"flush", Kind::kFlush};
+    case 1:
+      if (sample.can_discard)
+        return {"discard", Kind::kDiscard, range.at, range.length};
+      [[fallthrough]];
+    case 2:
+      return {"zero", Kind::kZero, range.at, range.length};
+    default:
+      return {"write", Kind::kWrite, range.at, range.length};
+  }
+}
+
+// Without VMDK_SOAK only some crash points, and few states of each, drawn by the seed.
+SweepPlan plan_for(const SampleDisk& sample, std::uint32_t seed) {
+  SweepPlan plan;
+  plan.limits.is_metadata = metadata_of(sample);
+  plan.limits.seed = seed;
+  plan.limits.most = soak() ? 12 : 2;
+  if (!soak())
+    plan.points = 20;
+  return plan;
+}
+
+class RandomCrashTest : public ::testing::TestWithParam<SampleKind> {
+ protected:
+  void TearDown() override { tally_.report(); }
+
+  Tally tally_;
+};
+
+// Freed space is used again in these: discards, flushes and writes follow each other many times.
+TEST_P(RandomCrashTest, LongSequence) {
+  MemoryFileSystem initial;
+  const SampleDisk sample = build_sample_disk(initial, GetParam());
+  const std::size_t kinds = writable_sample_kinds().size();
+  for (std::uint32_t seed = 1; seed <= (kSequences + kinds - 1) / kinds; ++seed) {
+    BoundaryRandom random(
+        {.capacity = sample.capacity(), .grain_size = kSampleGrain, .extents = {sample.border}},
+        seed);
+    std::vector<DiskOperation> operations;
+    for (std::uint32_t i = 0; i < kOperations; ++i)
+      operations.push_back(random_operation(random, sample));
+    CrashRun run(initial, sample, sample.content);
+    ASSERT_OK(run.run(operations));
+    const auto broken = broken_rule(run, initial);
+    ASSERT_FALSE(broken) << *broken;
+    const Sweep result = sweep_points(run, plan_for(sample, seed), initial);
+    ASSERT_FALSE(result.violation) << *result.violation;
+    tally_.add(result);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, RandomCrashTest, ::testing::ValuesIn(writable_sample_kinds()),
+                         [](const auto& kind) { return to_string(kind.param); });
+
+}  // namespace
+}  // namespace vmdk::test

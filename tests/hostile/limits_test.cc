@@ -9,8 +9,8 @@
 #include <vmdk/check.h>
 
 #include "disk/disk_fixture.h"
-#include "memory_gauge.h"
 #include "support/esx_builder.h"
+#include "support/heap.h"
 
 namespace vmdk::test {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
-#include "memory_gauge.h"
+#include "support/heap.h"
 
 namespace vmdk::test {
 namespace {

@@ -26,6 +26,9 @@ void reset() noexcept {
   p.most_bytes = SIZE_MAX;
   p.interruptions = 0;
   p.writes_do_nothing = false;
+  p.syncs_do_nothing = false;
+  for (auto* number : {&p.interrupted_call, &p.short_transfer, &p.calls, &p.transfers})
+    *number = 0;
   for (auto* error :
        {&p.read_error, &p.write_error, &p.sync_error, &p.allocate_error, &p.seek_error,
         &p.lock_error, &p.quick_read_error, &p.reads, &p.quick_reads, &p.writes, &p.allocations})
@@ -34,8 +37,14 @@ void reset() noexcept {
 
 namespace {
 
+const std::atomic<int> kNoError{0};
+
 // Whether the call fails by plan; sets errno.
 bool fails(const std::atomic<int>& error) noexcept {
+  if (++plan().calls == plan().interrupted_call) {
+    errno = EINTR;
+    return true;
+  }
   auto& left = plan().interruptions;
   for (int seen = left; seen > 0;) {
     if (left.compare_exchange_weak(seen, seen - 1)) {
@@ -48,11 +57,20 @@ bool fails(const std::atomic<int>& error) noexcept {
   return error != 0;
 }
 
+// How much of a read or write of so many bytes is done.
+std::size_t some_of(std::size_t length) noexcept {
+  auto& p = plan();
+  const bool is_short = ++p.transfers == p.short_transfer;
+  return std::min(is_short && length > 1 ? length / 2 : length, p.most_bytes.load());
+}
+
 }  // namespace
 }  // namespace vmdk::system_calls
 
 using vmdk::system_calls::fails;
+using vmdk::system_calls::kNoError;
 using vmdk::system_calls::plan;
+using vmdk::system_calls::some_of;
 
 extern "C" {
 
@@ -60,7 +78,7 @@ ssize_t pread(int fd, void* into, size_t length, off_t at) {
   ++plan().reads;
   if (fails(plan().read_error))
     return -1;
-  return ::syscall(SYS_pread64, fd, into, std::min(length, plan().most_bytes.load()), at);
+  return ::syscall(SYS_pread64, fd, into, some_of(length), at);
 }
 
 ssize_t preadv2(int fd, const iovec* parts, int count, off_t at, int flags) {
@@ -77,7 +95,7 @@ ssize_t pwrite(int fd, const void* from, size_t length, off_t at) {
     return -1;
   if (plan().writes_do_nothing)
     return 0;
-  return ::syscall(SYS_pwrite64, fd, from, std::min(length, plan().most_bytes.load()), at);
+  return ::syscall(SYS_pwrite64, fd, from, some_of(length), at);
 }
 
 ssize_t pwritev(int fd, const iovec* parts, int count, off_t at) {
@@ -87,7 +105,10 @@ ssize_t pwritev(int fd, const iovec* parts, int count, off_t at) {
   if (plan().writes_do_nothing)
     return 0;
   std::vector<iovec> cut(parts, parts + std::max(count, 0));
-  std::size_t left = plan().most_bytes;
+  std::size_t length = 0;
+  for (const auto& part : cut)
+    length += part.iov_len;
+  std::size_t left = some_of(length);
   for (auto& part : cut) {
     part.iov_len = std::min(part.iov_len, left);
     left -= part.iov_len;
@@ -97,7 +118,30 @@ ssize_t pwritev(int fd, const iovec* parts, int count, off_t at) {
 }
 
 int fdatasync(int fd) {
-  return fails(plan().sync_error) ? -1 : static_cast<int>(::syscall(SYS_fdatasync, fd));
+  if (fails(plan().sync_error))
+    return -1;
+  return plan().syncs_do_nothing ? 0 : static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
+
+int fsync(int fd) {
+  if (fails(plan().sync_error))
+    return -1;
+  return plan().syncs_do_nothing ? 0 : static_cast<int>(::syscall(SYS_fsync, fd));
+}
+
+int ftruncate(int fd, off_t length) noexcept {
+  return fails(kNoError) ? -1 : static_cast<int>(::syscall(SYS_ftruncate, fd, length));
+}
+
+int open(const char* path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  // There only when a file may be made; what is read else means nothing, and is not looked at.
+  const auto mode = va_arg(arguments, unsigned);
+  va_end(arguments);
+  if (fails(kNoError))
+    return -1;
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode));
 }
 
 int fallocate(int fd, int mode, off_t at, off_t length) {

@@ -11,6 +11,10 @@ struct Plan {
   std::atomic<std::size_t> most_bytes{SIZE_MAX};  // of one read or write
   std::atomic<int> interruptions{0};              // so many calls fail with EINTR first
   std::atomic<bool> writes_do_nothing{false};     // writes answer 0
+  std::atomic<bool> syncs_do_nothing{false};      // nor take time
+  // Of all calls, and of the reads and writes among them, counted from 1; 0: none.
+  std::atomic<std::size_t> interrupted_call{0};  // fails with EINTR
+  std::atomic<std::size_t> short_transfer{0};    // moves half of its bytes
   // Errno of each such call, 0: none.
   std::atomic<int> read_error{0};
   std::atomic<int> quick_read_error{0};  // of preadv2()
@@ -20,6 +24,8 @@ struct Plan {
   std::atomic<int> seek_error{0};
   std::atomic<int> lock_error{0};
   // Calls so far.
+  std::atomic<std::size_t> calls{0};
+  std::atomic<std::size_t> transfers{0};
   std::atomic<int> reads{0};
   std::atomic<int> quick_reads{0};
   std::atomic<int> writes{0};

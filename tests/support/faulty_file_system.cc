@@ -36,6 +36,11 @@ void FaultyFileSystem::clear() {
   rules_.clear();
 }
 
+std::vector<FileOperation> FaultyFileSystem::struck() const {
+  const std::lock_guard guard(mutex_);
+  return struck_;
+}
+
 std::uint64_t FaultyFileSystem::matched(std::size_t rule) const {
   const std::lock_guard guard(mutex_);
   return rules_.at(rule).matched;
@@ -56,6 +61,7 @@ std::optional<Fault> FaultyFileSystem::intercept(const FileOperation& operation)
     if (fault || !strikes(armed.rule, armed.matched))
       continue;
     ++armed.failed;
+    struck_.push_back(operation);
     fault = Fault{.err = armed.rule.err, .prefix = armed.rule.prefix};
   }
   return fault;

@@ -48,6 +48,8 @@ class FaultyFileSystem : public InterceptingFileSystem {
   // Calls that the rule matched, failed or not, and calls that it made fail.
   std::uint64_t matched(std::size_t rule = 0) const;
   std::uint64_t failed(std::size_t rule = 0) const;
+  // All calls that failed so far, whichever rule did it.
+  std::vector<FileOperation> struck() const;
 
  protected:
   std::optional<Fault> intercept(const FileOperation& operation) override;
@@ -60,7 +62,8 @@ class FaultyFileSystem : public InterceptingFileSystem {
   };
 
   mutable std::mutex mutex_;
-  std::vector<Armed> rules_;  // guarded by mutex_
+  std::vector<Armed> rules_;           // guarded by mutex_
+  std::vector<FileOperation> struck_;  // guarded by mutex_
 };
 
 }  // namespace vmdk::test

@@ -33,6 +33,20 @@ TEST_F(FaultyFileSystemTest, OnlyTheNthMatchingCallFails) {
   EXPECT_OK(a->sync());
   EXPECT_EQ(fs_.matched(), 3U);
   EXPECT_EQ(fs_.failed(), 1U);
+  EXPECT_EQ(fs_.struck(), (std::vector<FileOperation>{{.kind = OpKind::kSync, .file = "a"}}));
+  fs_.clear();
+  EXPECT_EQ(fs_.struck().size(), 1U);
+}
+
+TEST_F(FaultyFileSystemTest, KnowsHowManyFilesAreOpen) {
+  EXPECT_EQ(fs_.open_files(), 0U);
+  ASSERT_OK_AND_ASSIGN(auto a, fs_.open("a", Access::kReadWrite));
+  ASSERT_OK_AND_ASSIGN(auto b, fs_.open_beneath(".", "b", Access::kReadOnly));
+  EXPECT_EQ(fs_.open_files(), 2U);
+  a.reset();
+  EXPECT_EQ(fs_.open_files(), 1U);
+  b.reset();
+  EXPECT_EQ(fs_.open_files(), 0U);
 }
 
 TEST_F(FaultyFileSystemTest, ForEverMeansFromTheNthCallOn) {

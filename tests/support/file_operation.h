@@ -20,13 +20,14 @@ enum class OpKind {
   kResize,
   kPunch,
   kSync,
-  kSize,  // size() and allocated()
+  kSize,
+  kAllocated,
   kSeek,  // next_data() and next_hole()
   kPrefetch,
   kLock,
   kReveal,
 };
-inline constexpr std::size_t kOpKinds = 16;
+inline constexpr std::size_t kOpKinds = 17;
 
 std::string_view to_string(OpKind kind) noexcept;
 

@@ -13,8 +13,8 @@ namespace vmdk::test {
 
 std::string_view to_string(OpKind kind) noexcept {
   constexpr std::array<std::string_view, kOpKinds> kNames = {
-      "open",   "create", "remove", "sync_directory", "list", "read",     "write", "grow",
-      "resize", "punch",  "sync",   "size",           "seek", "prefetch", "lock",  "reveal"};
+      "open",  "create", "remove", "sync_directory", "list", "read",     "write", "grow",  "resize",
+      "punch", "sync",   "size",   "allocated",      "seek", "prefetch", "lock",  "reveal"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 
@@ -26,7 +26,11 @@ std::string to_string(const FileOperation& operation) {
 class InterceptingFileSystem::Handle : public ForwardingFile {
  public:
   Handle(InterceptingFileSystem& owner, std::unique_ptr<File> below, std::string key)
-      : ForwardingFile(std::move(below)), owner_(owner), key_(std::move(key)) {}
+      : ForwardingFile(std::move(below)), owner_(owner), key_(std::move(key)) {
+    owner_.open_files_.fetch_add(1);
+  }
+
+  ~Handle() override { owner_.open_files_.fetch_sub(1); }
 
   Result<std::size_t> read(FileOffset at, std::span<std::byte> into) const override {
     RETURN_IF_ERROR(ask(OpKind::kRead, at.bytes(), into.size()));
@@ -74,7 +78,7 @@ class InterceptingFileSystem::Handle : public ForwardingFile {
   }
 
   Result<std::uint64_t> allocated() const override {
-    RETURN_IF_ERROR(ask(OpKind::kSize, 0, 0));
+    RETURN_IF_ERROR(ask(OpKind::kAllocated, 0, 0));
     return below().allocated();
   }
 

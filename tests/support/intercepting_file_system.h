@@ -2,6 +2,8 @@
 // the derived class was asked.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -40,6 +42,9 @@ class InterceptingFileSystem : public FileSystem {
   Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;
   Kind kind(const std::filesystem::path& path) const noexcept override;
 
+  // Files that were opened and not closed yet.
+  std::size_t open_files() const noexcept { return open_files_.load(); }
+
  protected:
   // Called before each operation, from any thread. nullopt: go on.
   virtual std::optional<Fault> intercept(const FileOperation& operation) = 0;
@@ -53,6 +58,7 @@ class InterceptingFileSystem : public FileSystem {
                                      const std::filesystem::path& path);
 
   FileSystem& below_;
+  std::atomic<std::size_t> open_files_{0};
 };
 
 }  // namespace vmdk::test

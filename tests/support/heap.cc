@@ -1,4 +1,4 @@
-#include "memory_gauge.h"
+#include "support/heap.h"
 
 #include <malloc.h>
 
@@ -21,11 +21,31 @@ void* counted(void* memory) noexcept {
   return memory;
 }
 
+// Of FailingAllocations.
+std::atomic<bool> armed{false};
+std::atomic<std::uint64_t> fails_from{0};
+std::atomic<bool> fails_for_ever{false};
+std::atomic<std::uint64_t> calls_seen{0};
+std::atomic<std::uint64_t> calls_failed{0};
+thread_local int pauses = 0;
+
+bool must_fail() noexcept {
+  if (!armed || pauses != 0)
+    return false;
+  const std::uint64_t call = ++calls_seen;
+  const std::uint64_t first = fails_from;
+  const bool fails = first != 0 && (call == first || (fails_for_ever && call > first));
+  calls_failed += fails ? 1 : 0;
+  return fails;
+}
+
 void* take(std::size_t size) noexcept {
-  return counted(std::malloc(size));  // NOLINT: this is `new`
+  return must_fail() ? nullptr : counted(std::malloc(size));  // NOLINT: this is `new`
 }
 
 void* take(std::size_t size, std::align_val_t alignment) noexcept {
+  if (must_fail())
+    return nullptr;
   const auto unit = static_cast<std::size_t>(alignment);
   return counted(std::aligned_alloc(unit, (size + unit - 1) / unit * unit));  // NOLINT
 }
@@ -134,6 +154,37 @@ MemoryGauge::MemoryGauge() : before_(in_use) {
 
 std::size_t MemoryGauge::highest() const noexcept {
   return most - before_;
+}
+
+FailingAllocations::FailingAllocations(std::uint64_t nth, bool for_ever) noexcept {
+  fails_from = nth;
+  fails_for_ever = for_ever;
+  calls_seen = 0;
+  calls_failed = 0;
+}
+
+void FailingAllocations::arm() noexcept {
+  armed = true;
+}
+
+void FailingAllocations::disarm() noexcept {
+  armed = false;
+}
+
+std::uint64_t FailingAllocations::calls() const noexcept {
+  return calls_seen;
+}
+
+std::uint64_t FailingAllocations::failed() const noexcept {
+  return calls_failed;
+}
+
+FailingAllocations::Pause::Pause() noexcept {
+  ++pauses;
+}
+
+FailingAllocations::Pause::~Pause() {
+  --pauses;
 }
 
 }  // namespace vmdk::test

@@ -80,8 +80,9 @@ class Stranger {
 // Whether the overlay's hint leads to the image, also where one of them is named by a symbolic link
 // in another folder. Where it leads to nothing, both may have been moved, and where it leads is not
 // looked at outside the folders that may be: the name decides.
-bool names_as_parent(const PathPolicy& policy, const fs::path& overlay, const std::string& hint,
-                     const fs::path& image, const File& image_file) {
+Result<bool> names_as_parent(const PathPolicy& policy, const fs::path& overlay,
+                             const std::string& hint, const fs::path& image,
+                             const File& image_file) {
   const fs::path folder = settled(overlay).parent_path();
   for (const fs::path& from : {folder, real_path(overlay).parent_path()})
     if (real_path(from / hint) == real_path(image))
@@ -90,6 +91,8 @@ bool names_as_parent(const PathPolicy& policy, const fs::path& overlay, const st
       open_image([&](const fs::path& path,
                      Access access) { return policy.open(folder, path.native(), access); },
                  folder / hint, Access::kReadOnly);
+  if (!there && there.error().code() == ErrorCode::kIo)
+    return there.error();
   return there ? (*there)->id() == image_file.id()
                : base_name(hint) == base_name(image_file.name());
 }
@@ -101,6 +104,8 @@ Status require_overlay_of(FileSystem& file_system, const PathPolicy& policy,
   if (image_file->id() == file.id())
     return stranger.is(ErrorCode::kInvalidArgument, "it is the image itself");
   const auto text = read_image_text(file);
+  if (!text && text.error().code() == ErrorCode::kIo)
+    return text.error();
   if (!text)
     return stranger.is(ErrorCode::kInvalidArgument, text.error().message());
   ASSIGN_OR_RETURN(const ImageText parent, read_image_text(*image_file));
@@ -111,7 +116,8 @@ Status require_overlay_of(FileSystem& file_system, const PathPolicy& policy,
   const std::string hint = descriptor.in_utf8(descriptor.parent_hint());
   if (hint.empty())
     return stranger.is(ErrorCode::kInvalidArgument, "a snapshot that does not name its parent");
-  if (!names_as_parent(policy, overlay, hint, image, *image_file))
+  ASSIGN_OR_RETURN(const bool names, names_as_parent(policy, overlay, hint, image, *image_file));
+  if (!names)
     return stranger.is(ErrorCode::kInvalidArgument, fmt::format("a snapshot of {}", hint));
   if (descriptor.parent_cid() != parent.descriptor.cid())
     return stranger.is(

@@ -89,12 +89,18 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
                              place.path.native(), answer);
   };
   std::optional<FoundParent> stale;
+  std::optional<Error> unreadable;  // of a file that may be the one that is wanted
+  const auto note_error = [&](const Error& error) {
+    if (error.code() == ErrorCode::kIo && !unreadable)
+      unreadable = error;
+  };
   bool outside = false;
   for (const Place& place : places(child, descriptor)) {
     auto file = open(place, child);
     if (!file && is_shortage(file.error()))
       return std::move(file).error();
     if (!file) {
+      note_error(file.error());
       outside = outside || file.error().code() == ErrorCode::kDenied;
       note(place, file.error().code() == ErrorCode::kNotFound
                       ? "no such file"
@@ -105,6 +111,7 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
     if (!text && is_shortage(text.error()))
       return std::move(text).error();
     if (!text) {
+      note_error(text.error());
       note(place, text.error().message());
       continue;
     }
@@ -119,6 +126,10 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
     if (!stale)
       stale = std::move(parent);
   }
+  if (unreadable)
+    return std::move(*unreadable)
+        .with_context(fmt::format("{}: its parent cannot be read", child.native()))
+        .with_hint("--salvage reads what the image has without it");
   if (!stale)
     return Error::make(ErrorCode::kNotFound, wanted_line(child, descriptor) + looked_at)
         .with_hint(fmt::format("--parent=FILE names it, --search=DIR looks in another folder{}, "

@@ -20,14 +20,28 @@ bool ends_with_vmdk(std::string name) {
   return name.ends_with(".vmdk");
 }
 
-bool is_child_of(FileSystem& file_system, const fs::path& folder, const std::string& name,
-                 const std::string& parent, std::uint32_t parent_cid) {
+// What may not be read, or is no image, is no child. What cannot be read may be one.
+Result<bool> is_child_of(FileSystem& file_system, const fs::path& folder, const std::string& name,
+                         const std::string& parent, std::uint32_t parent_cid) {
+  const auto answer_of = [](const Error& error) -> Result<bool> {
+    return error.code() == ErrorCode::kIo ? Result<bool>(error) : false;
+  };
   const auto file = file_system.open_beneath(folder, name, Access::kReadOnly);
   if (!file)
-    return false;
+    return answer_of(file.error());
   const auto text = read_image_text(**file);
-  return text && text->descriptor.parent_cid() == parent_cid &&
+  if (!text)
+    return answer_of(text.error());
+  return text->descriptor.parent_cid() == parent_cid &&
          base_name(text->descriptor.in_utf8(text->descriptor.parent_hint())) == parent;
+}
+
+// Whether the image has children is not known.
+Error children_unknown(const fs::path& image, Error error) {
+  return std::move(error)
+      .with_context(fmt::format("{}: not opened for writing: looking for its snapshots failed",
+                                image.native()))
+      .with_hint("-r mounts it read-only; --force=children writes to it whether it has any or not");
 }
 
 Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
@@ -72,11 +86,18 @@ Status require_no_children(FileSystem& file_system, const fs::path& image,
   const fs::path folder = folder_of(image);
   const std::string self = image.filename().native();
   const auto names = file_system.list(folder);
+  // A folder that may be searched but not listed shows no children.
+  if (!names && names.error().code() == ErrorCode::kDenied)
+    return {};
   if (!names)
-    return {};  // a folder that may be searched but not listed shows no children
+    return children_unknown(image, names.error());
   for (const std::string& name : *names) {
-    if (name == self || !ends_with_vmdk(name) ||
-        !is_child_of(file_system, folder, name, self, descriptor.cid()))
+    if (name == self || !ends_with_vmdk(name))
+      continue;
+    const auto child = is_child_of(file_system, folder, name, self, descriptor.cid());
+    if (!child)
+      return children_unknown(image, child.error());
+    if (!*child)
       continue;
     return Error::make(
                ErrorCode::kBusy,

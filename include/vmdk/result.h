@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <tl/expected.hpp>
@@ -62,6 +63,27 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
   using tl::expected<T, Error>::expected;
 
   Result(Error error) : tl::expected<T, Error>(tl::unexpect, std::move(error)) {}  // NOLINT
+
+  // The library's own copy of an error is noexcept: without memory for it the program would end.
+  Result(const Result& other) : tl::expected<T, Error>(copy_of(other)) {}
+
+  Result& operator=(const Result& other) {
+    return *this = Result(other);  // NOLINT(misc-unconventional-assign-operator)
+  }
+
+  Result(Result&&) noexcept = default;
+  Result& operator=(Result&&) noexcept = default;
+  ~Result() = default;
+
+ private:
+  static tl::expected<T, Error> copy_of(const Result& other) {
+    if (!other.has_value())
+      return tl::expected<T, Error>(tl::unexpect, Error(other.error()));
+    if constexpr (std::is_void_v<T>)
+      return {};
+    else
+      return *other;
+  }
 };
 
 using Status = Result<void>;

@@ -38,13 +38,15 @@ void Committer::request() {
 }
 
 Status Committer::commit() {
+  // Made before it is needed: from the beginning of the commit on, nothing here takes memory.
+  const auto result = std::make_shared<Status>(Error::from_errno(ENOMEM, "commit"));
   std::unique_lock lock(mutex_);
   // What was written before now is surely in a commit that begins after now.
   const bool mistaken = running_ && seeded(SeededFault::kEarlierCommitAnswers);
   const std::uint64_t needed = begun_ + (mistaken ? 0 : 1);
   for (;;) {
     if (done_ >= needed)
-      return last_;
+      return *last_;
     if (!running_)
       break;
     finished_.wait(lock);
@@ -52,26 +54,34 @@ Status Committer::commit() {
   running_ = true;
   const std::uint64_t mine = ++begun_;
   lock.unlock();
-  Status status = run_commit();
+  run_commit(*result);
   lock.lock();
   running_ = false;
   done_ = mine;
-  last_ = status;
+  last_ = result;
   finished_.notify_all();
-  return status;
+  return *result;
 }
 
-Status Committer::run_commit() {
+// `result` says that there is no memory, and is left so when there is none: everything is dirty as
+// before then, and the next commit may find the memory.
+void Committer::run_commit(Status& result) noexcept {
   try {
-    RETURN_IF_ERROR(poison_.status());
-    ASSIGN_OR_RETURN(const bool wrote, image_.commit(poison_));
+    result = commit_image();
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+Status Committer::commit_image() {
+  RETURN_IF_ERROR(poison_.status());
+  ASSIGN_OR_RETURN(const bool wrote, image_.commit(poison_));
+  try {
     if (wrote && on_commit_)
       on_commit_();
-    return {};
   } catch (const std::bad_alloc&) {
-    // Everything is dirty as before, and the next commit may find the memory.
-    return Error::from_errno(ENOMEM, "commit");
+    // Who could not be told is told of the next one; this one has succeeded.
   }
+  return {};
 }
 
 void Committer::run() {
@@ -87,6 +97,13 @@ void Committer::run() {
       return;
     requested_ = false;
     lock.unlock();
+    run_timed(timed_out);
+    lock.lock();
+  }
+}
+
+void Committer::run_timed(bool timed_out) noexcept {
+  try {
     if (timed_out)
       image_.tick();
     const bool uncommitted = seeded(SeededFault::kTimerSkipsExtent)
@@ -95,7 +112,8 @@ void Committer::run() {
     if (uncommitted)
       if (const Status status = commit(); !status)
         log_(LogLevel::kError, fmt::format("commit failed: {}", status.error().message()));
-    lock.lock();
+  } catch (const std::bad_alloc&) {
+    // What is uncommitted stays so: the next time tries again.
   }
 }
 

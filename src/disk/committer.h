@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -36,7 +37,9 @@ class Committer {
 
  private:
   void run();
-  Status run_commit();
+  void run_timed(bool timed_out) noexcept;
+  void run_commit(Status& result) noexcept;
+  Status commit_image();
 
   Image& image_;
   Poison& poison_;
@@ -51,7 +54,7 @@ class Committer {
   std::uint64_t begun_ = 0;  // commits
   std::uint64_t done_ = 0;
   bool running_ = false;
-  Status last_;
+  std::shared_ptr<const Status> last_;  // of the commit that ended last
   bool requested_ = false;
   bool stopping_ = false;
 

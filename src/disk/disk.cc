@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cerrno>
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -86,10 +88,19 @@ class Disk::Impl {
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     tell_salvaged();
-    if (writable())
+    return writable() ? start_committer() : Status{};
+  }
+
+  Status start_committer() {
+    try {
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);
-    return {};
+      return {};
+    } catch (const std::system_error& error) {
+      return Error::from_errno(
+          error.code().value(),
+          fmt::format("{}: not opened for writing: no thread for commits", top().path().native()));
+    }
   }
 
   Result<LinkFile> open_top(const std::filesystem::path& image) {
@@ -114,6 +125,8 @@ class Disk::Impl {
     const auto there = file_system_.open(options_.overlay->file, Access::kReadOnly);
     if (there && (*there)->id() == id)
       return {};
+    if (!there && there.error().code() != ErrorCode::kNotFound)
+      return there.error();
     return Error::make(
         ErrorCode::kBusy,
         fmt::format("{}: was taken away by another program while it was being opened",
@@ -251,9 +264,13 @@ Disk::Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Disk::~Disk() {
   impl_->new_overlay_.keep();
-  if (impl_->chain_ != nullptr && impl_->writable() && impl_->top().has_uncommitted())
-    impl_->options_.log(LogLevel::kError, fmt::format("{}: closed with unwritten changes",
-                                                      impl_->top().path().native()));
+  try {
+    if (impl_->chain_ != nullptr && impl_->writable() && impl_->top().has_uncommitted())
+      impl_->options_.log(LogLevel::kError, fmt::format("{}: closed with unwritten changes",
+                                                        impl_->top().path().native()));
+  } catch (const std::bad_alloc&) {
+    // Then nobody is told.
+  }
 }
 
 Result<std::unique_ptr<Disk>> Disk::open(FileSystem& file_system,
@@ -384,7 +401,11 @@ void Disk::on_commit(std::function<void()> callback) {
 }
 
 Status Disk::close() {
-  return impl_->close();
+  try {
+    return impl_->close();
+  } catch (const std::bad_alloc&) {
+    return Error::from_errno(ENOMEM, "close");
+  }
 }
 
 void Disk::abandon() {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <random>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -412,12 +414,15 @@ Status Image::write_content_id() {
   if (!new_id_) {
     std::random_device random;
     const std::uint32_t cid = usable_cid(random());
-    new_id_ = text_.descriptor.set_content_id(cid, {random(), random(), random()});
+    Descriptor changed = text_.descriptor;  // all of the change or, without memory, nothing of it
+    auto range = changed.set_content_id(cid, {random(), random(), random()});
     // Only here can there be any: else the image was not opened for writing.
-    if (text_.descriptor.has_change_tracking()) {
-      const auto [begin, end] = text_.descriptor.drop_change_tracking();
-      new_id_ = {std::min(new_id_->first, begin), std::max(new_id_->second, end)};
+    if (changed.has_change_tracking()) {
+      const auto [begin, end] = changed.drop_change_tracking();
+      range = {std::min(range.first, begin), std::max(range.second, end)};
     }
+    text_.descriptor = std::move(changed);
+    new_id_ = range;
   }
   const auto [begin, end] = *new_id_;
   const iovec part = part_of(bytes_of(text_.descriptor.text()).subspan(begin, end - begin));
@@ -425,10 +430,16 @@ Status Image::write_content_id() {
 }
 
 Status Image::sync_files(Poison& poison) {
-  for (OpenFile* file : files_)
-    if (auto synced = file->sync(); !synced)
-      return poison.set(std::move(synced).error());
-  return {};
+  try {
+    for (OpenFile* file : files_)
+      if (auto synced = file->sync(); !synced)
+        return poison.set(std::move(synced).error());
+    return {};
+  } catch (const std::bad_alloc&) {
+    // Only what a failure has to say takes memory.
+    poison.set_without_reason();
+    throw;
+  }
 }
 
 // For good: the next write behind the cut would make the file long enough again and hide it.

@@ -1,7 +1,9 @@
 #include "disk/new_files.h"
 
 #include <cstdint>
+#include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <vmdk/units.h>
@@ -56,16 +58,23 @@ Result<std::unique_ptr<File>> NewFiles::make(const std::filesystem::path& path,
                                              const std::function<Status(File& file)>& fill) {
   ASSIGN_OR_RETURN(auto file, file_system_->create_hidden(path));
   RETURN_IF_ERROR(fill(*file));
+  // From its name on, nothing may keep the file from being known here.
+  std::filesystem::path name = path;
   paths_.reserve(paths_.size() + 1);
   RETURN_IF_ERROR(file->reveal());
-  paths_.push_back(path);
+  paths_.push_back(std::move(name));
   return file;
 }
 
 // The error that led here is the one to report, not one of tidying up.
 void NewFiles::remove() noexcept {
-  for (const auto& path : keep())
-    static_cast<void>(file_system_->remove(path).has_value());
+  for (const auto& path : keep()) {
+    try {
+      static_cast<void>(file_system_->remove(path).has_value());
+    } catch (const std::bad_alloc&) {
+      // Only what a failure has to say takes memory.
+    }
+  }
 }
 
 Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {

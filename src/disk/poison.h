@@ -21,8 +21,11 @@ class Poison {
     if (!set_.load() || seeded(SeededFault::kStickyErrorCleared))
       return {};
     const std::lock_guard lock(mutex_);
-    return *error_;
+    return error_ ? *error_ : Error::make(ErrorCode::kIo, kWithoutReason);
   }
+
+  // For a failure that found no memory to say what it was.
+  void set_without_reason() noexcept { set_.store(true); }
 
   // Keeps the first error; returns the error that is kept.
   Error set(Error error) {
@@ -34,9 +37,12 @@ class Poison {
   }
 
  private:
+  static constexpr const char* kWithoutReason =
+      "a sync failed, and there was no memory to tell why";
+
   std::atomic<bool> set_{false};
   mutable std::mutex mutex_;
-  std::optional<Error> error_;  // guarded by mutex_
+  std::optional<Error> error_;  // guarded by mutex_; empty though set: for a reason not known
 };
 
 }  // namespace vmdk

@@ -67,7 +67,7 @@ class ExtentCommit {
   virtual bool has_redundant_names() const noexcept = 0;
   // The names of new tables in the primary directory.
   virtual Status write_names() = 0;
-  virtual void finish(bool succeeded) = 0;
+  virtual void finish(bool succeeded) noexcept = 0;
 };
 
 // What a clear of whole grains may leave behind.

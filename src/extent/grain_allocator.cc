@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -26,23 +27,38 @@ constexpr std::ptrdiff_t kMaxRangesTried = 256;
 
 using Ranges = std::map<std::uint64_t, std::uint64_t>;
 
+// Only a range that touches no other takes memory; when there is none, nothing has changed.
 void add_range(Ranges& ranges, std::uint64_t begin, std::uint64_t length) {
   if (length == 0)
     return;
-  auto next = ranges.lower_bound(begin);
+  const auto next = ranges.lower_bound(begin);
+  const bool touches_next = next != ranges.end() && begin + length == next->first;
   if (next != ranges.begin()) {
     const auto before = std::prev(next);
     if (before->first + before->second == begin) {
-      begin = before->first;
-      length += before->second;
-      ranges.erase(before);
+      before->second += length;
+      if (touches_next) {
+        before->second += next->second;
+        ranges.erase(next);
+      }
+      return;
     }
   }
-  if (next != ranges.end() && begin + length == next->first) {
-    length += next->second;
-    ranges.erase(next);
+  if (!touches_next) {
+    ranges.emplace_hint(next, begin, length);
+    return;
   }
-  ranges.emplace(begin, length);
+  auto joined = ranges.extract(next);
+  joined.key() = begin;
+  joined.mapped() += length;
+  ranges.insert(std::move(joined));
+}
+
+void add_range_or_lose_it(Ranges& ranges, std::uint64_t begin, std::uint64_t length) noexcept {
+  try {
+    add_range(ranges, begin, length);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 // The first range that holds `length`; what is left of it stays.
@@ -53,10 +69,13 @@ std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length
   const auto found = std::find_if(ranges.begin(), last, fits);
   if (found == last)
     return std::nullopt;
-  const auto [begin, have] = *found;
-  ranges.erase(found);
-  if (have > length)
-    ranges.emplace(begin + length, have - length);
+  const std::uint64_t begin = found->first;
+  auto rest = ranges.extract(found);
+  if (rest.mapped() > length) {
+    rest.key() += length;
+    rest.mapped() -= length;
+    ranges.insert(std::move(rest));
+  }
   return begin;
 }
 
@@ -141,6 +160,9 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool 
       length = std::min(length, window.first - stream->end);
   if (stream->end + length <= first)
     return false;
+  // Memory first, space behind it.
+  std::vector<bool> taken(length);
+  windows_.reserve(windows_.size() + 1);
   auto space = partial ? std::nullopt : from_spare(length);
   if (!space)
     space = from_end(length);
@@ -149,7 +171,7 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool 
   std::erase_if(recent_, [&](const StreamEnd& recent) { return recent.end == stream->end; });
   windows_.push_back({.first = stream->end,
                       .where = space->where.bytes(),
-                      .taken = std::vector<bool>(length),
+                      .taken = std::move(taken),
                       .fresh = space->fresh});
   return true;
 }
@@ -197,8 +219,7 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
   if (auto space = from_end(count))
     return *space;
   // Space is short: nobody keeps reservations, and grains go wherever one fits.
-  for (const Window& window : std::exchange(windows_, {}))
-    close_window(window);
+  close_windows();
   for (const std::uint64_t wanted : {count, std::uint64_t{1}}) {
     if (auto space = from_fresh_rest(wanted))
       return *space;
@@ -225,7 +246,7 @@ Result<FileOffset> GrainAllocator::reserve_table(std::uint64_t bytes) {
   return where;
 }
 
-void GrainAllocator::unreserve(const GrainSpace& space) {
+void GrainAllocator::unreserve(const GrainSpace& space) noexcept {
   const std::lock_guard lock(mutex_);
   const std::uint64_t begin = space.where.bytes();
   // Spare space may lie inside a window too; it stays spare.
@@ -237,12 +258,12 @@ void GrainAllocator::unreserve(const GrainSpace& space) {
     std::fill_n(window.taken.begin() + from, space.count, false);
     return;
   }
-  add_range(space.fresh ? fresh_rest_ : spare_, begin, space.count * grain_bytes_);
+  add_range_or_lose_it(space.fresh ? fresh_rest_ : spare_, begin, space.count * grain_bytes_);
 }
 
-void GrainAllocator::give_back(const GrainSpace& space) {
+void GrainAllocator::give_back(const GrainSpace& space) noexcept {
   const std::lock_guard lock(mutex_);
-  add_range(spare_, space.where.bytes(), space.count * grain_bytes_);
+  add_range_or_lose_it(spare_, space.where.bytes(), space.count * grain_bytes_);
 }
 
 void GrainAllocator::note_used(std::uint64_t end) noexcept {
@@ -258,29 +279,33 @@ void GrainAllocator::add_unused(FileOffset where, std::uint64_t grains) {
   add_range(spare_, begin, usable * grain_bytes_);
 }
 
-void GrainAllocator::freed(const std::vector<std::uint32_t>& sectors) {
+void GrainAllocator::freed(FreedList&& grains) noexcept {
+  grains.remove_if([](const FreedGrains& none) { return none.sectors.empty(); });
   const std::lock_guard lock(mutex_);
-  freed_.insert(freed_.end(), sectors.begin(), sectors.end());
+  freed_.splice(freed_.end(), grains);
 }
 
-std::vector<std::uint32_t> GrainAllocator::take_freed() {
+FreedList GrainAllocator::take_freed() noexcept {
+  FreedList taken;
   const std::lock_guard lock(mutex_);
-  return std::exchange(freed_, {});
+  taken.swap(freed_);
+  return taken;
 }
 
-void GrainAllocator::release(const std::vector<std::uint32_t>& sectors) {
-  if (sectors.empty())
-    return;
+void GrainAllocator::release(FreedList&& grains) noexcept {
   const std::lock_guard lock(mutex_);
-  waiting_.push_back({epochs_.now(), sectors});
+  for (FreedGrains& some : grains)
+    some.tag = epochs_.now();
+  waiting_.splice(waiting_.end(), grains);
 }
 
 void GrainAllocator::collect_released() {
   const bool hurried = seeded(SeededFault::kFreedReusedUnderRequests);
   while (!waiting_.empty() && (hurried || epochs_.passed(waiting_.front().tag))) {
-    for (const std::uint32_t sector : waiting_.front().sectors) {
+    // One by one: what has become spare must not do so again when memory runs out on the way.
+    for (auto& sectors = waiting_.front().sectors; !sectors.empty(); sectors.pop_back()) {
       // A grain of a foreign image may start anywhere.
-      const std::uint64_t at = sector * kSectorSize;
+      const std::uint64_t at = sectors.back() * kSectorSize;
       if (at % alignment_ == 0)
         add_range(spare_, at, grain_bytes_);
     }
@@ -288,15 +313,24 @@ void GrainAllocator::collect_released() {
   }
 }
 
-void GrainAllocator::close_window(const Window& window) {
+// What has been given away counts as taken at once, whether memory lasts for the rest or not.
+void GrainAllocator::close_window(Window& window) {
   for (std::uint64_t i = 0; i < window.taken.size(); ++i)
-    if (!window.taken[i])
+    if (!window.taken[i]) {
       add_range(window.fresh ? fresh_rest_ : spare_, window.where + i * grain_bytes_, grain_bytes_);
+      window.taken[i] = true;
+    }
+}
+
+void GrainAllocator::close_windows() {
+  for (Window& window : windows_)
+    close_window(window);
+  windows_.clear();
 }
 
 void GrainAllocator::tick() {
   const std::lock_guard lock(mutex_);
-  for (const Window& window : windows_)
+  for (Window& window : windows_)
     if (!window.active)
       close_window(window);
   std::erase_if(windows_, [](const Window& window) { return !window.active; });
@@ -318,8 +352,7 @@ std::uint64_t GrainAllocator::next() const {
 std::uint64_t GrainAllocator::settle_end() {
   const std::lock_guard lock(mutex_);
   collect_released();
-  for (const Window& window : std::exchange(windows_, {}))
-    close_window(window);
+  close_windows();
   // Ranges of one kind are never adjacent, those of the two kinds may be.
   const auto lower_over = [&](const Ranges& ranges) {
     const auto behind = ranges.lower_bound(used_end_);

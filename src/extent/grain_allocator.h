@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,14 @@ struct GrainSpace {
   bool fresh = false;  // nothing was ever written there: it reads as zero
 };
 
+// Grains that a discard has freed. Lists of them pass from hand to hand without taking memory.
+struct FreedGrains {
+  std::uint64_t tag = 0;  // the epoch in which they were released
+  std::vector<std::uint32_t> sectors;
+};
+
+using FreedList = std::list<FreedGrains>;
+
 // Any thread; one short lock, held over no I/O but that of extend_file().
 //
 // Space is fresh (behind the end that the file had when it was opened, and never handed out) or
@@ -37,6 +46,8 @@ struct GrainSpace {
 // next.
 //
 // A freed grain: freed() ──take_freed(), commit──> release() ──all requests of then gone──> spare.
+//
+// When a call throws for want of memory, no space is lost or handed out twice.
 class GrainAllocator {
  public:
   struct Start {
@@ -61,10 +72,11 @@ class GrainAllocator {
   // the space of a grain.
   Result<FileOffset> reserve_table(std::uint64_t bytes);
 
-  // Takes back reserved space that was never written to (it stays what it was).
-  void unreserve(const GrainSpace& space);
+  // Takes back reserved space that was never written to (it stays what it was). Here and in
+  // give_back(), space that finds no memory to be noted in is used by nobody until the next open.
+  void unreserve(const GrainSpace& space) noexcept;
   // Takes back space after a write to it failed.
-  void give_back(const GrainSpace& space);
+  void give_back(const GrainSpace& space) noexcept;
   // Grains ending there are referenced now.
   void note_used(std::uint64_t end) noexcept;
 
@@ -72,10 +84,10 @@ class GrainAllocator {
   void add_unused(FileOffset where, std::uint64_t grains);
 
   // No entry names these grains any more; also after a commit that took them has failed.
-  void freed(const std::vector<std::uint32_t>& sectors);
-  std::vector<std::uint32_t> take_freed();
+  void freed(FreedList&& grains) noexcept;
+  FreedList take_freed() noexcept;
   // The commit that dropped these grains succeeded.
-  void release(const std::vector<std::uint32_t>& sectors);
+  void release(FreedList&& grains) noexcept;
 
   // Once a commit interval: ends the windows of idle streams.
   void tick();
@@ -100,11 +112,6 @@ class GrainAllocator {
     bool active = true;  // used since the last tick
   };
 
-  struct Waiting {
-    std::uint64_t tag;
-    std::vector<std::uint32_t> sectors;
-  };
-
   // Where a stream has come to, and how many grains its next window gets.
   struct StreamEnd {
     std::uint64_t end = 0;  // grain of the disk
@@ -118,7 +125,8 @@ class GrainAllocator {
   std::optional<GrainSpace> from_spare(std::uint64_t count);
   std::optional<GrainSpace> from_fresh_rest(std::uint64_t count);
   std::optional<GrainSpace> from_end(std::uint64_t count);
-  void close_window(const Window& window);
+  void close_window(Window& window);
+  void close_windows();
   void note_reservation(std::uint64_t first, std::uint64_t count);
   void collect_released();
   std::uint64_t grains_left_at_end() const noexcept;
@@ -140,8 +148,8 @@ class GrainAllocator {
   std::map<std::uint64_t, std::uint64_t> fresh_rest_;  // what ended windows left over
   std::vector<Window> windows_;
   std::deque<StreamEnd> recent_;  // of reservations outside windows
-  std::vector<std::uint32_t> freed_;
-  std::deque<Waiting> waiting_;
+  FreedList freed_;
+  FreedList waiting_;
 };
 
 }  // namespace vmdk

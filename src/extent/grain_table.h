@@ -50,8 +50,11 @@ struct GrainTable {
   std::uint32_t committing = 0;     // one bit a sector: copied out by the commit that is running
   bool evicted = false;             // unlinked: look the table up again
   TablePlace place = TablePlace::kNamed;
-  GrainTable* next_dirty = nullptr;  // in the list of dirty tables; guarded by its mutex
-  std::uint64_t index = 0;           // in the directory; constant once dirty
+  // In the list of dirty tables, or in that of tables taken out of memory: being in them takes no
+  // memory. Guarded by the list's mutex.
+  GrainTable* next = nullptr;
+  std::uint64_t index = 0;       // in the directory; constant once dirty
+  std::uint64_t retired_at = 0;  // the epoch in which it was taken out of memory
 
  private:
   explicit GrainTable(std::uint32_t count) noexcept : entry_count(count) {}

@@ -38,6 +38,12 @@ std::uintptr_t slot_of(GrainTable* table) noexcept {
   return reinterpret_cast<std::uintptr_t>(table);  // NOLINT
 }
 
+// For so many more.
+void make_room(std::vector<std::uint32_t>& list, std::size_t more) {
+  if (list.capacity() - list.size() < more)
+    list.reserve(std::max(list.size() + more, 2 * list.capacity()));
+}
+
 }  // namespace
 
 GrainTables::GrainTables(const File& file, Layout layout, TableCache& cache, Placer placer,
@@ -147,8 +153,9 @@ Result<GrainTable*> GrainTables::table_for_writing(std::uint64_t index) {
     auto fresh = GrainTable::make(layout_.entries_per_table);
     std::uintptr_t expected = slot_of(empty_);
     if (slots_[index].compare_exchange_strong(expected, slot_of(fresh.get()))) {
-      cache_.charge(*fresh);
-      return fresh.release();
+      GrainTable* const installed = fresh.release();
+      cache_.charge(*installed);
+      return installed;
     }
   }
 }
@@ -201,30 +208,30 @@ Result<GrainEntry> GrainTables::entry(std::uint64_t grain) {
 
 Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_count) {
   GrainClaim claim{.first = first};
-  const std::uint64_t end = first + std::min(max_count, layout_.grain_count - first);
-  for (std::uint64_t grain = first; grain < end;) {
+  ClaimGuard guard(*this, claim);
+  RETURN_IF_ERROR(add_to_claim(claim, max_count));
+  guard.keep(claim.count);
+  return claim;
+}
+
+Status GrainTables::add_to_claim(GrainClaim& claim, std::uint64_t max_count) {
+  const std::uint64_t end = claim.first + std::min(max_count, layout_.grain_count - claim.first);
+  for (std::uint64_t grain = claim.first; grain < end;) {
     const Place place = place_of(grain);
-    auto found = table_for_writing(place.table);
-    if (!found) {
-      abandon(first, claim.count);
-      return std::move(found).error();
-    }
-    GrainTable& table = **found;
+    ASSIGN_OR_RETURN(GrainTable* const found, table_for_writing(place.table));
+    GrainTable& table = *found;
     const std::lock_guard lock(table.mutex);
     if (table.evicted)
       continue;
-    if (auto placed = require_place(table, place.table); !placed) {
-      if (claim.count != 0)
-        return claim;
-      return std::move(placed).error();
-    }
+    if (auto placed = require_place(table, place.table); !placed)
+      return claim.count != 0 ? Status{} : placed;
     const std::uint64_t in_table = left_in_table(place, end - grain);
     for (std::uint64_t i = 0; i < in_table; ++i, ++grain) {
       auto& slot = table.entry(place.entry + i);
       const GrainEntry entry = slot.load(std::memory_order_relaxed);
       if (!entry.is_claimable()) {
         claim.busy = claim.count == 0 && entry.is_claimed();
-        return claim;
+        return {};
       }
       claim.last_was_none =
           entry.state() == GrainState::kNone || seeded(SeededFault::kZeroGrainShowsParent);
@@ -234,7 +241,7 @@ Result<GrainClaim> GrainTables::claim(std::uint64_t first, std::uint64_t max_cou
       ++table.claims;
     }
   }
-  return claim;
+  return {};
 }
 
 // Gives the table space in the file, where it has none yet: also for both copies. Requires: its
@@ -254,7 +261,8 @@ Status GrainTables::require_place(GrainTable& table, std::uint64_t index) {
   return {};
 }
 
-void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors) {
+void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index,
+                             std::uint32_t sectors) noexcept {
   if (table.committing != 0 && seeded(SeededFault::kLaterChangesCalledClean))
     return;
   const bool listed = table.dirty != 0;
@@ -271,13 +279,13 @@ void GrainTables::mark_dirty(GrainTable& table, std::uint64_t index, std::uint32
 void GrainTables::list_dirty(GrainTable& table, std::uint64_t index) noexcept {
   const std::lock_guard lock(dirty_mutex_);
   table.index = index;
-  table.next_dirty = dirty_;
+  table.next = dirty_;
   dirty_ = &table;
   ++dirty_count_;
 }
 
 void GrainTables::set_entries(std::uint64_t first, std::uint64_t count, bool publish,
-                              std::uint64_t sector) {
+                              std::uint64_t sector) noexcept {
   const std::uint64_t grain_sectors = layout_.grain_bytes / kSectorSize;
   for (std::uint64_t grain = first; grain < first + count;) {
     const Place place = place_of(grain);
@@ -304,11 +312,11 @@ void GrainTables::set_entries(std::uint64_t first, std::uint64_t count, bool pub
   }
 }
 
-void GrainTables::publish(std::uint64_t first, std::uint64_t count, std::uint64_t sector) {
+void GrainTables::publish(std::uint64_t first, std::uint64_t count, std::uint64_t sector) noexcept {
   set_entries(first, count, true, sector);
 }
 
-void GrainTables::abandon(std::uint64_t first, std::uint64_t count) {
+void GrainTables::abandon(std::uint64_t first, std::uint64_t count) noexcept {
   set_entries(first, count, false, 0);
 }
 
@@ -331,6 +339,7 @@ Status GrainTables::clear_in_table(std::uint64_t index, std::uint32_t begin, std
     if (found == empty_ && target == GrainEntry::none())
       return {};
     ASSIGN_OR_RETURN(found, table_for_writing(index));
+    make_room(freed, end - entry);  // nothing is cleared that could not be noted
     std::unique_lock lock(found->mutex);
     for (; entry < end && !found->evicted; ++entry) {
       auto& slot = found->entry(entry);
@@ -430,7 +439,7 @@ TableSnapshot GrainTables::take_snapshot() {
     snapshot.sectors.reserve(wanted * sectors_per_table);
     lock.lock();
   }
-  for (; dirty_ != nullptr; dirty_ = dirty_->next_dirty)
+  for (; dirty_ != nullptr; dirty_ = dirty_->next)
     snapshot.tables.push_back(dirty_->index);
   dirty_count_ = 0;
   lock.unlock();
@@ -512,7 +521,7 @@ Status GrainTables::write_names(const TableSnapshot& snapshot, OpenFile& file) c
   return write_names_in(snapshot, seeded(SeededFault::kPrimaryNamesFirst), file);
 }
 
-void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) {
+void GrainTables::finish_commit(const TableSnapshot& snapshot, bool succeeded) noexcept {
   for (const std::uint64_t index : snapshot.tables) {
     GrainTable& table = loaded(index);
     const std::lock_guard lock(table.mutex);
@@ -536,7 +545,7 @@ bool GrainTables::is_in_memory(std::uint64_t index) const noexcept {
   return is_table(value) && table_of(value) != empty_;
 }
 
-bool GrainTables::try_evict(std::uint64_t index) {
+bool GrainTables::try_evict(std::uint64_t index) noexcept {
   if (!is_in_memory(index))
     return false;
   GrainTable* const table = table_of(slots_[index].load());

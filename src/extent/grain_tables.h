@@ -101,8 +101,8 @@ class GrainTables {
   Result<GrainClaim> claim(std::uint64_t first, std::uint64_t max_count);
   // The claimed grains are whole, at `sector` and following; readers see them from now on, the
   // file with the next commit.
-  void publish(std::uint64_t first, std::uint64_t count, std::uint64_t sector);
-  void abandon(std::uint64_t first, std::uint64_t count);
+  void publish(std::uint64_t first, std::uint64_t count, std::uint64_t sector) noexcept;
+  void abandon(std::uint64_t first, std::uint64_t count) noexcept;
   // Waits until nobody has claimed `grain`. Requires: the caller holds no claim.
   Status wait_until_settled(std::uint64_t grain);
 
@@ -131,7 +131,7 @@ class GrainTables {
   bool has_redundant_names(const TableSnapshot& snapshot) const noexcept;
   // The names in the primary directory. Requires: those in the redundant one are durable.
   Status write_names(const TableSnapshot& snapshot, OpenFile& file) const;
-  void finish_commit(const TableSnapshot& snapshot, bool succeeded);
+  void finish_commit(const TableSnapshot& snapshot, bool succeeded) noexcept;
 
   // Called by a seeded fault alone: makes the copies what the tables say by now.
   void encode_anew(TableSnapshot& snapshot) const {
@@ -142,7 +142,7 @@ class GrainTables {
   // For the cache: whether a table is in memory now.
   bool is_in_memory(std::uint64_t table) const noexcept;
   // For the cache: takes a table out of memory unless it is in use. Returns whether it went.
-  bool try_evict(std::uint64_t table);
+  bool try_evict(std::uint64_t table) noexcept;
 
   std::uint64_t table_count() const noexcept { return layout_.directory.table_count(); }
 
@@ -168,9 +168,11 @@ class GrainTables {
   Result<GrainTable::Pointer> read_table(std::uint64_t index) const;
   Result<GrainTable::Pointer> table_of_source(std::uint64_t index) const;
   GrainTable& loaded(std::uint64_t index) const noexcept;
-  void set_entries(std::uint64_t first, std::uint64_t count, bool publish, std::uint64_t sector);
+  Status add_to_claim(GrainClaim& claim, std::uint64_t max_count);
+  void set_entries(std::uint64_t first, std::uint64_t count, bool publish,
+                   std::uint64_t sector) noexcept;
   void list_dirty(GrainTable& table, std::uint64_t index) noexcept;
-  void mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors);
+  void mark_dirty(GrainTable& table, std::uint64_t index, std::uint32_t sectors) noexcept;
   Status require_place(GrainTable& table, std::uint64_t index);
   Status clear_in_table(std::uint64_t index, std::uint32_t begin, std::uint32_t end,
                         GrainEntry target, std::vector<std::uint32_t>& freed);
@@ -200,6 +202,26 @@ class GrainTables {
   GrainTable* dirty_ = nullptr;                 // guarded by dirty_mutex_
   std::uint64_t dirty_count_ = 0;               // guarded by dirty_mutex_
   std::atomic<std::uint64_t> dirty_tables_{0};  // dirty or committing
+};
+
+// Gives claimed grains back, but for the first of them that keep() names: also when memory runs
+// out.
+class ClaimGuard {
+ public:
+  ClaimGuard(GrainTables& tables, const GrainClaim& claim) noexcept
+      : tables_(tables), claim_(claim) {}
+
+  ClaimGuard(const ClaimGuard&) = delete;
+  ClaimGuard& operator=(const ClaimGuard&) = delete;
+
+  ~ClaimGuard() { tables_.abandon(claim_.first + kept_, claim_.count - kept_); }
+
+  void keep(std::uint64_t count) noexcept { kept_ = count; }
+
+ private:
+  GrainTables& tables_;
+  const GrainClaim& claim_;
+  std::uint64_t kept_ = 0;
 };
 
 }  // namespace vmdk

@@ -26,6 +26,7 @@ HelperThreads::~HelperThreads() {
 // Requires: mutex_ is held.
 void HelperThreads::start() {
   started_ = true;
+  running_.reserve(wanted_);  // the threads themselves then take no memory
   try {
     while (threads_.size() < wanted_)
       threads_.emplace_back([this] { work(); });

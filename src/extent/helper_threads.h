@@ -17,7 +17,7 @@ class HelperThreads {
  public:
   using Job = std::function<void()>;
 
-  explicit HelperThreads(std::size_t threads) noexcept : wanted_(threads) {}
+  explicit HelperThreads(std::size_t threads) : wanted_(threads) {}
 
   // Drops what has not begun, waits for what has.
   ~HelperThreads();

@@ -82,17 +82,29 @@ class OpenFile {
   // first failure stays, because the system may have dropped what it could not write.
   Status sync() {
     const std::lock_guard lock(sync_mutex_);
-    if (sync_failure_)
-      return *sync_failure_;
+    if (sync_failed_)
+      return sync_failure();
     if (!unsynced_.exchange(false))
       return {};
-    Status status = file_->sync();
-    if (!status && !seeded(SeededFault::kFailedSyncForgotten))
-      sync_failure_ = status.error();
-    return status;
+    // Taken for failed until it has succeeded: there may be no memory for what a failure says.
+    sync_failed_ = true;
+    if (Status status = file_->sync(); !status) {
+      sync_failure_ = std::move(status).error();
+      sync_failed_ = !seeded(SeededFault::kFailedSyncForgotten);
+      return *sync_failure_;
+    }
+    sync_failed_ = false;
+    return {};
   }
 
  private:
+  Status sync_failure() const {
+    if (sync_failure_)
+      return *sync_failure_;
+    return Error::make(ErrorCode::kIo,
+                       name() + ": a sync failed, and there was no memory to tell why");
+  }
+
   // The mark is set behind the write: set before it, a sync that runs between would take the mark
   // away and leave the write uncovered. A failed write may have stored a part, so it counts too.
   Status noted(Status status) {
@@ -111,6 +123,7 @@ class OpenFile {
   std::atomic<std::uint64_t> known_size_{0};
   std::atomic<bool> unsynced_{false};
   std::mutex sync_mutex_;
+  bool sync_failed_ = false;           // guarded by sync_mutex_
   std::optional<Error> sync_failure_;  // guarded by sync_mutex_
 };
 

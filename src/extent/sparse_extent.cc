@@ -4,6 +4,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -54,24 +56,27 @@ Status judge_scan(const File& file, bool unclean, bool copies, const TableScan& 
   return {};
 }
 
-// Gives claimed grains back, but for the first of them that keep() names: also when memory runs
-// out.
-class ClaimGuard {
+// Hands what a clear has freed to the allocator: also after an error, and when memory runs out on
+// the way, what was cleared before it is cleared.
+class FreedGuard {
  public:
-  ClaimGuard(GrainTables& tables, const GrainClaim& claim) noexcept
-      : tables_(tables), claim_(claim) {}
+  explicit FreedGuard(GrainAllocator& allocator) : allocator_(allocator), freed_(1) {}
 
-  ClaimGuard(const ClaimGuard&) = delete;
-  ClaimGuard& operator=(const ClaimGuard&) = delete;
+  FreedGuard(const FreedGuard&) = delete;
+  FreedGuard& operator=(const FreedGuard&) = delete;
 
-  ~ClaimGuard() { tables_.abandon(claim_.first + kept_, claim_.count - kept_); }
+  ~FreedGuard() {
+    if (seeded(SeededFault::kFreedReusedBeforeCommit))
+      allocator_.release(std::move(freed_));
+    else
+      allocator_.freed(std::move(freed_));
+  }
 
-  void keep(std::uint64_t count) noexcept { kept_ = count; }
+  std::vector<std::uint32_t>& sectors() noexcept { return freed_.front().sectors; }
 
  private:
-  GrainTables& tables_;
-  const GrainClaim& claim_;
-  std::uint64_t kept_ = 0;
+  GrainAllocator& allocator_;
+  FreedList freed_;
 };
 
 // Tables that a hosted extent lacks can be added, but VMware's programs compute where tables are.
@@ -106,16 +111,18 @@ Status judge_against_file(const File& file, const Header& header, std::uint64_t 
 
 class SparseExtent::Commit : public ExtentCommit {
  public:
-  // The freed list is taken before the dirty sectors: a grain gets on it after its entry was marked
-  // dirty, so the removal of every grain taken here is in this snapshot.
-  explicit Commit(SparseExtent& extent)
-      : extent_(extent),
-        freed_(extent.allocator_.take_freed()),
-        snapshot_(extent.tables_.take_snapshot()) {}
+  explicit Commit(SparseExtent& extent) noexcept : extent_(extent) {}
 
   ~Commit() override {
     if (!finished_)
       finish(false);
+  }
+
+  // The freed list is taken before the dirty sectors: a grain gets on it after its entry was marked
+  // dirty, so the removal of every grain taken here is in this snapshot.
+  void begin() {
+    freed_ = extent_.allocator_.take_freed();
+    snapshot_ = extent_.tables_.take_snapshot();
   }
 
   // Nothing may be named that lies behind the free sector of the header: another writer would take
@@ -147,29 +154,38 @@ class SparseExtent::Commit : public ExtentCommit {
 
   Status write_names() override { return extent_.tables_.write_names(snapshot_, extent_.file_); }
 
-  void finish(bool succeeded) override {
+  void finish(bool succeeded) noexcept override {
     finished_ = true;
     extent_.tables_.finish_commit(snapshot_, succeeded);
     if (!succeeded) {
-      extent_.allocator_.freed(freed_);  // again: the next commit takes them
+      extent_.allocator_.freed(std::move(freed_));  // again: the next commit takes them
       return;
     }
     if (seeded(SeededFault::kFreedListTakenTooLate))
       freed_ = extent_.allocator_.take_freed();
-    punch_freed();
-    extent_.allocator_.release(freed_);
+    try {
+      punch_freed();
+    } catch (const std::bad_alloc&) {
+      // As what cannot be punched.
+    }
+    extent_.allocator_.release(std::move(freed_));
   }
 
  private:
   // Gives the space back to the host. What cannot be punched is still reused later. Nothing depends
   // on it being durable, so the file does not count as unsynced for it.
   void punch_freed() {
+    if (freed_.empty())
+      return;
     const std::uint64_t grain = extent_.grain_size();
-    std::sort(freed_.begin(), freed_.end());
-    for (std::size_t i = 0; i < freed_.size();) {
-      const std::uint64_t begin = freed_[i] * kSectorSize;
+    auto& all = freed_.front().sectors;
+    for (auto other = std::next(freed_.begin()); other != freed_.end(); other = freed_.erase(other))
+      all.insert(all.end(), other->sectors.begin(), other->sectors.end());
+    std::sort(all.begin(), all.end());
+    for (std::size_t i = 0; i < all.size();) {
+      const std::uint64_t begin = all[i] * kSectorSize;
       std::uint64_t end = begin + grain;
-      while (++i < freed_.size() && freed_[i] * kSectorSize == end)
+      while (++i < all.size() && all[i] * kSectorSize == end)
         end += grain;
       if (!extent_.file_.file().punch_hole(FileOffset(begin), end - begin))
         return;
@@ -177,7 +193,7 @@ class SparseExtent::Commit : public ExtentCommit {
   }
 
   SparseExtent& extent_;
-  std::vector<std::uint32_t> freed_;
+  FreedList freed_;
   TableSnapshot snapshot_;
   bool finished_ = false;
 };
@@ -384,16 +400,10 @@ Status SparseExtent::wait_until_settled(ExtentOffset at) {
 
 Status SparseExtent::clear(ExtentOffset at, std::uint64_t length, ClearTo target) {
   const std::uint64_t grain_bytes = grain_size();
-  std::vector<std::uint32_t> freed;
-  const Status status =
-      tables_.clear(at.bytes() / grain_bytes, ceil_div(length, grain_bytes),
-                    target == ClearTo::kZero ? GrainEntry::zero() : GrainEntry::none(), freed);
-  // Also after an error: what was cleared before it is cleared.
-  if (seeded(SeededFault::kFreedReusedBeforeCommit))
-    allocator_.release(freed);
-  else
-    allocator_.freed(freed);
-  return status;
+  FreedGuard freed(allocator_);
+  return tables_.clear(at.bytes() / grain_bytes, ceil_div(length, grain_bytes),
+                       target == ClearTo::kZero ? GrainEntry::zero() : GrainEntry::none(),
+                       freed.sectors());
 }
 
 // Finishes a commit that was cut short: the primary tables and directory are what readers saw all
@@ -486,7 +496,9 @@ Status SparseExtent::grow_to(std::uint64_t end) {
 }
 
 std::unique_ptr<ExtentCommit> SparseExtent::begin_commit() {
-  return std::make_unique<Commit>(*this);
+  auto commit = std::make_unique<Commit>(*this);
+  commit->begin();
+  return commit;
 }
 
 }  // namespace vmdk

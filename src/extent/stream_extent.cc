@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -336,7 +337,15 @@ Status StreamExtent::load(Claims& claims) {
   return {};
 }
 
-void StreamExtent::have_ready(const SequenceDetector::Ahead& ahead) {
+// Nothing depends on it: without memory the reader does all himself.
+void StreamExtent::have_ready(const SequenceDetector::Ahead& ahead) noexcept {
+  try {
+    submit_ahead(ahead);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void StreamExtent::submit_ahead(const SequenceDetector::Ahead& ahead) {
   const std::uint64_t end = std::min(ahead.first + ahead.count, grain_count());
   const std::uint64_t piece = std::max<std::uint64_t>(kAheadPieceBytes / shape_.grain_bytes, 1);
   for (std::uint64_t first = ahead.first; first < end; first += piece)

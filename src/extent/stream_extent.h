@@ -82,7 +82,8 @@ class StreamExtent : public Extent {
                                         std::shared_ptr<InflatedCache::Work> work);
   Status load(Claims& claims);
   Result<std::uint64_t> end_of_record(const RecordPlace& place);
-  void have_ready(const SequenceDetector::Ahead& ahead);
+  void have_ready(const SequenceDetector::Ahead& ahead) noexcept;
+  void submit_ahead(const SequenceDetector::Ahead& ahead);
   void read_ahead(std::uint64_t first, std::uint64_t count);
 
   OpenFile& file_;

@@ -1,6 +1,7 @@
 #include "extent/table_cache.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,12 @@ constexpr std::uint64_t kLeastTables = 16;
 // Of the budget, when tables are large.
 constexpr std::uint64_t kShareOfLargeTables = 5;
 
+// Tables linked by `next`.
+void free_list(GrainTable* table) noexcept {
+  while (table != nullptr)
+    GrainTable::Delete()(std::exchange(table, table->next));
+}
+
 std::uint64_t at_least(std::uint64_t budget, std::uint32_t entries_per_table) noexcept {
   return std::max<std::uint64_t>(budget, kLeastTables * GrainTable::memory(entries_per_table));
 }
@@ -29,7 +36,9 @@ TableCache::TableCache(std::uint64_t budget_bytes, RequestEpochs& epochs) noexce
       budget_(at_least(budget_bytes, kEntriesPerTable)),
       epochs_(epochs) {}
 
-TableCache::~TableCache() = default;
+TableCache::~TableCache() {
+  free_list(first_retired_);
+}
 
 Status TableCache::require_room(std::string_view file, std::uint64_t count) const {
   if (count <= kMaxKnownTables && known_.load() + count <= kMaxKnownTables)
@@ -60,13 +69,13 @@ void TableCache::dismiss(GrainTables& tables) {
   table_ = 0;
 }
 
-void TableCache::charge(const GrainTable& table) {
+void TableCache::charge(const GrainTable& table) noexcept {
   loaded_tables_.fetch_add(1);
   if (loaded_.fetch_add(memory_of(table)) + memory_of(table) > budget_.load())
     shrink();
 }
 
-void TableCache::shrink() {
+void TableCache::shrink() noexcept {
   collect();
   const std::unique_lock lock(clock_mutex_, std::try_to_lock);
   if (!lock || members_.empty())
@@ -89,20 +98,28 @@ void TableCache::shrink() {
   }
 }
 
-void TableCache::retire(GrainTable::Pointer table) {
+void TableCache::retire(GrainTable::Pointer table) noexcept {
   loaded_tables_.fetch_sub(1);
   loaded_.fetch_sub(memory_of(*table));
+  GrainTable* const last = table.release();
   const std::lock_guard lock(retired_mutex_);
-  retired_.push_back({epochs_.now(), std::move(table)});
+  last->retired_at = epochs_.now();
+  last->next = nullptr;
+  (first_retired_ == nullptr ? first_retired_ : last_retired_->next) = last;
+  last_retired_ = last;
 }
 
-void TableCache::collect() {
-  std::vector<Retired> gone;
-  const std::lock_guard lock(retired_mutex_);
-  const auto passed = [&](const Retired& retired) { return epochs_.passed(retired.tag); };
-  const auto first_kept = std::find_if_not(retired_.begin(), retired_.end(), passed);
-  std::move(retired_.begin(), first_kept, std::back_inserter(gone));
-  retired_.erase(retired_.begin(), first_kept);
+void TableCache::collect() noexcept {
+  GrainTable* gone = nullptr;
+  {
+    const std::lock_guard lock(retired_mutex_);
+    while (first_retired_ != nullptr && epochs_.passed(first_retired_->retired_at)) {
+      GrainTable* const oldest = first_retired_;
+      first_retired_ = oldest->next;
+      oldest->next = std::exchange(gone, oldest);
+    }
+  }
+  free_list(gone);
 }
 
 }  // namespace vmdk

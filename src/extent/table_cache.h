@@ -45,7 +45,7 @@ class TableCache {
   void dismiss(GrainTables& tables);
 
   // A table came into memory; may evict others.
-  void charge(const GrainTable& table);
+  void charge(const GrainTable& table) noexcept;
 
   void add_dirty(const GrainTable& table) noexcept { dirty_.fetch_add(memory_of(table)); }
 
@@ -57,22 +57,17 @@ class TableCache {
   std::uint64_t tables_in_memory() const noexcept { return loaded_tables_.load(); }
 
   // Takes a table that was just unlinked; its memory goes when no running request can see it.
-  void retire(GrainTable::Pointer table);
+  void retire(GrainTable::Pointer table) noexcept;
 
   RequestEpochs& epochs() noexcept { return epochs_; }
 
  private:
-  struct Retired {
-    std::uint64_t tag;
-    GrainTable::Pointer table;
-  };
-
   static std::uint64_t memory_of(const GrainTable& table) noexcept {
     return GrainTable::memory(table.entry_count);
   }
 
-  void shrink();
-  void collect();
+  void shrink() noexcept;
+  void collect() noexcept;
 
   const std::uint64_t budget_bytes_;   // as asked for
   std::atomic<std::uint64_t> budget_;  // bytes
@@ -88,7 +83,10 @@ class TableCache {
   std::uint64_t table_ = 0;            // and a table of it; guarded by clock_mutex_
 
   std::mutex retired_mutex_;
-  std::vector<Retired> retired_;  // guarded by retired_mutex_
+  // Linked through themselves, the oldest first: whoever gives memory back takes none. Guarded by
+  // retired_mutex_.
+  GrainTable* first_retired_ = nullptr;
+  GrainTable* last_retired_ = nullptr;
 };
 
 }  // namespace vmdk

@@ -50,6 +50,12 @@ TEST(RequestEpochsTest, AMovedGuardLeavesOnce) {
   EXPECT_TRUE(epochs.passed(tag));
 }
 
+FreedList list_of(std::vector<std::uint32_t> sectors) {
+  FreedList list;
+  list.push_back({.sectors = std::move(sectors)});
+  return list;
+}
+
 class GrainAllocatorTest : public testing::Test {
  protected:
   GrainAllocator make(std::uint32_t batch = 512, std::uint64_t file_size = kBegin,
@@ -247,18 +253,21 @@ TEST_F(GrainAllocatorTest, UnreservedSpaceOfAWindowGoesBackIntoIt) {
 TEST_F(GrainAllocatorTest, FreedGrainsAreUsedAgainOnlyWhenNobodyCanSeeThem) {
   auto allocator = make(1, kBegin + 4 * kGrain);
   const auto sector = static_cast<std::uint32_t>((kBegin + kGrain) / kSectorSize);
-  allocator.freed({sector});
+  allocator.freed(list_of({sector}));
   const auto take_whole = [&] { return allocator.reserve(500, 1, false)->where.bytes(); };
   EXPECT_NE(take_whole(), kBegin + kGrain) << "no commit has dropped it";
-  const auto freed = allocator.take_freed();
-  EXPECT_EQ(freed, std::vector{sector});
+  FreedList freed = allocator.take_freed();
+  ASSERT_EQ(freed.size(), 1U);
+  EXPECT_EQ(freed.front().sectors, std::vector{sector});
   EXPECT_TRUE(allocator.take_freed().empty());
   EXPECT_NE(take_whole(), kBegin + kGrain);
-  allocator.freed(freed);  // the commit failed
-  EXPECT_EQ(allocator.take_freed(), freed);
+  allocator.freed(std::move(freed));  // the commit failed
+  freed = allocator.take_freed();
+  ASSERT_EQ(freed.size(), 1U);
+  EXPECT_EQ(freed.front().sectors, std::vector{sector});
   {
     const auto reader = epochs_.enter();
-    allocator.release(freed);
+    allocator.release(std::move(freed));
     EXPECT_NE(take_whole(), kBegin + kGrain) << "a request may still read it";
     EXPECT_NE(take_whole(), kBegin + kGrain);
   }
@@ -269,7 +278,7 @@ TEST_F(GrainAllocatorTest, FreedGrainsAreUsedAgainOnlyWhenNobodyCanSeeThem) {
 
 TEST_F(GrainAllocatorTest, OddlyPlacedGrainsAreNotUsedAgain) {
   auto allocator = make(1, kBegin + 4 * kGrain);
-  allocator.release({static_cast<std::uint32_t>(kBegin / kSectorSize) + 3});
+  allocator.release(list_of({static_cast<std::uint32_t>(kBegin / kSectorSize) + 3}));
   ASSERT_OK_AND_ASSIGN(const GrainSpace space, allocator.reserve(0, 1, false));
   EXPECT_TRUE(space.fresh);
 }
@@ -279,7 +288,7 @@ TEST_F(GrainAllocatorTest, FreedNeighboursJoin) {
   const auto sector = [](std::uint64_t slot) {
     return static_cast<std::uint32_t>((kBegin + slot * kGrain) / kSectorSize);
   };
-  allocator.release({sector(2), sector(0), sector(1)});
+  allocator.release(list_of({sector(2), sector(0), sector(1)}));
   ASSERT_OK_AND_ASSIGN(const GrainSpace space, allocator.reserve(0, 3, false));
   EXPECT_EQ(space.where.bytes(), kBegin);
   EXPECT_EQ(space.count, 3U);

@@ -1,13 +1,20 @@
-// Every call below the engine fails once, or from then on, with every errno that matters.
+// Every call below the engine fails once, or from then on, with every errno that matters, in every
+// scenario.
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "faults/cases.h"
 #include "faults/fault_run.h"
+#include "faults/scenario.h"
 #include "support/file_helpers.h"
 #include "support/image_builder.h"
 #include "support/matchers.h"
@@ -15,189 +22,258 @@
 namespace vmdk::test {
 namespace {
 
-// Errors with which each n-th call of a kind fails.
+// How a call fails.
 struct Trouble {
   const char* name;
-  std::vector<OpKind> kinds;
-  std::vector<int> errors;
+  std::vector<OpKind> kinds;  // the calls that are counted
+  int err;
+  std::uint64_t prefix = 0;  // so much of a write is done all the same
 };
 
-const Trouble kChanges{
-    "changes", {OpKind::kWrite, OpKind::kGrow, OpKind::kResize}, {EIO, ENOSPC, EDQUOT, EFBIG}};
-const Trouble kSyncs{"syncs", {OpKind::kSync}, {EIO, ENOSPC, EDQUOT}};
-const Trouble kReads{"reads", {OpKind::kRead}, {EIO}};
+const std::vector<OpKind> kAnyCall = {
+    OpKind::kOpen,   OpKind::kCreate, OpKind::kRemove, OpKind::kSyncDirectory,
+    OpKind::kList,   OpKind::kRead,   OpKind::kWrite,  OpKind::kGrow,
+    OpKind::kResize, OpKind::kPunch,  OpKind::kSync,   OpKind::kSize,
+    OpKind::kSeek,   OpKind::kLock,   OpKind::kReveal, OpKind::kAllocated};
+const std::vector<OpKind> kNeedsSpace = {OpKind::kWrite, OpKind::kGrow, OpKind::kResize,
+                                         OpKind::kCreate, OpKind::kReveal};
+const std::vector<OpKind> kSyncs = {OpKind::kSync, OpKind::kSyncDirectory};
 
-class FaultTest : public ::testing::TestWithParam<SampleKind> {
- protected:
-  // Calls `drive` once for every call of the trouble's kinds, and every errno.
-  template <class Drive>
-  void for_each_call(const Trouble& trouble, bool for_ever, std::uint64_t prefix, Drive drive) {
-    std::uint64_t calls = 0;
-    {
-      FaultRun counting(GetParam());
-      ASSERT_OK(counting.open());
-      counting.faults().add({.kinds = trouble.kinds, .nth = 0});
-      for (const DiskOperation& step : fault_steps(counting.sample()))
-        ASSERT_OK(counting.step(step));
-      ASSERT_OK(counting.close());
-      calls = counting.faults().matched();
+const std::vector<Trouble> kTroubles = {
+    {"any call", kAnyCall, EIO},
+    {"no space", kNeedsSpace, ENOSPC},
+    {"no quota", kNeedsSpace, EDQUOT},
+    {"too long", kNeedsSpace, EFBIG},
+    {"no descriptors", {OpKind::kOpen, OpKind::kCreate}, EMFILE},
+    {"sync without space", kSyncs, ENOSPC},
+    {"sync without quota", kSyncs, EDQUOT},
+    {"no such call", {OpKind::kGrow, OpKind::kPunch, OpKind::kLock}, EOPNOTSUPP},
+    {"torn write", {OpKind::kWrite}, EIO, kSectorSize},
+    {"torn write without space", {OpKind::kWrite}, ENOSPC, kSectorSize},
+    {"whole write that fails", {OpKind::kWrite}, EIO, kWholeWrite},
+};
+
+// One run of a scenario in which one call, or that and all later ones, fail.
+class Ordeal {
+ public:
+  Ordeal(const Prepared& prepared, const Trouble& trouble, Course course, std::uint64_t nth)
+      : prepared_(prepared), trouble_(trouble), course_(course), nth_(nth), run_(prepared) {}
+
+  void go() {
+    for (const Step& step : prepared_.scenario.before)
+      ASSERT_OK(step.act(run_)) << step.label;
+    run_.faults().add({.kinds = trouble_.kinds,
+                       .nth = nth_,
+                       .for_ever = course_ != Course::kOnce,
+                       .err = trouble_.err,
+                       .prefix = trouble_.prefix});
+    for (const Step& step : prepared_.scenario.steps) {
+      SCOPED_TRACE(step.label);
+      ASSERT_NO_FATAL_FAILURE(take(step));
     }
-    ASSERT_GT(calls, 0U);
-    for (const int err : trouble.errors)
-      for (std::uint64_t nth = 1; nth <= calls; ++nth) {
-        SCOPED_TRACE(std::string(trouble.name) + ": call " + std::to_string(nth) + " of " +
-                     std::to_string(calls) + " fails " + (for_ever ? "for ever" : "once") +
-                     " with " + std::strerror(err));
-        FaultRun run(GetParam());
-        ASSERT_OK(run.open());
-        run.faults().add({.kinds = trouble.kinds,
-                          .nth = nth,
-                          .for_ever = for_ever,
-                          .err = err,
-                          .prefix = prefix});
-        drive(run, err);
+    if (!prepared_.scenario.has_timer)
+      EXPECT_EQ(accounted_, struck().size()) << "a failure that nobody was told of";
+    calls_ = run_.faults().matched();
+    failed_ = run_.faults().failed();
+    if (course_ == Course::kDropped)
+      end_dropped();
+    else
+      end_closed();
+    run_.drop();
+    EXPECT_EQ(run_.faults().open_files(), 0U);
+    EXPECT_EQ(run_.wrong_answer(), std::nullopt);
+  }
+
+  // That the rule counted, and that it made fail.
+  std::uint64_t calls() const { return calls_; }
+
+  std::uint64_t failed() const { return failed_; }
+
+ private:
+  std::vector<FileOperation> struck() { return run_.faults().struck(); }
+
+  void take(const Step& step) {
+    const Status status = step.act(run_);
+    const auto all = struck();
+    const std::vector<FileOperation> now(all.begin() + static_cast<std::ptrdiff_t>(accounted_),
+                                         all.end());
+    if (poisoned_ && step.kind != Step::Kind::kLook) {
+      EXPECT_THAT(status, FailsWith(trouble_.err)) << "after a failed sync";
+      accounted_ = all.size();
+      return;
+    }
+    if (status) {
+      account_success(now);
+      return;
+    }
+    accounted_ = all.size();
+    ASSERT_FALSE(now.empty()) << "nothing failed below, and yet: " << status.error().to_text();
+    EXPECT_THAT(status, FailsWith(trouble_.err));
+    note_poison(now);
+    if (run_.disk() != nullptr && !reads_fail()) {
+      EXPECT_EQ(run_.wrong_content(), std::nullopt);
+    }
+    if (course_ == Course::kOnce && !poisoned_)
+      ASSERT_OK(step.act(run_)) << "tried again";
+    else if (step.kind == Step::Kind::kSync && run_.disk() == nullptr)
+      close_failed_ = true;
+    else
+      to_do_.push_back(&step);
+  }
+
+  void account_success(const std::vector<FileOperation>& now) {
+    for (const FileOperation& operation : now) {
+      if (prepared_.scenario.has_timer && !absorbs(operation))
+        return;  // a step to come tells
+      EXPECT_TRUE(absorbs(operation)) << "nobody was told of: " << to_string(operation);
+      ++accounted_;
+    }
+  }
+
+  // Only a failed sync of a disk that is being written poisons it.
+  void note_poison(const std::vector<FileOperation>& now) {
+    if (run_.disk() == nullptr)
+      return;
+    const Status sticky = run_.disk()->sticky_status();
+    const bool before = std::exchange(poisoned_, !sticky);
+    const bool sync_failed = std::any_of(now.begin(), now.end(), [](const auto& operation) {
+      return operation.kind == OpKind::kSync;
+    });
+    EXPECT_EQ(poisoned_, before || sync_failed);
+    if (poisoned_) {
+      EXPECT_THAT(sticky, FailsWith(trouble_.err));
+    }
+  }
+
+  bool reads_fail() const {
+    return course_ != Course::kOnce && std::find(trouble_.kinds.begin(), trouble_.kinds.end(),
+                                                 OpKind::kRead) != trouble_.kinds.end();
+  }
+
+  // Whether a step may succeed although this call failed.
+  bool absorbs(const FileOperation& operation) const {
+    const auto& also = prepared_.scenario.absorbed;
+    if (std::find(also.begin(), also.end(), operation.kind) != also.end())
+      return true;
+    switch (operation.kind) {
+      case OpKind::kPunch:
+        // Grains keep their space. A flat disk's zeros are written.
+        return trouble_.err == EOPNOTSUPP || prepared_.sample.kind != SampleKind::kFlat;
+      case OpKind::kGrow:
+      case OpKind::kLock:
+        return trouble_.err == EOPNOTSUPP;  // it goes another way, or without
+      case OpKind::kRemove:                 // what is told is why it is removed
+      case OpKind::kAllocated:              // a figure for people
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  bool removal_failed() {
+    const auto all = struck();
+    return std::any_of(all.begin(), all.end(),
+                       [](const auto& operation) { return operation.kind == OpKind::kRemove; });
+  }
+
+  void end_closed() {
+    run_.faults().clear();
+    if (poisoned_) {
+      if (run_.disk() != nullptr)
+        EXPECT_THAT(run_.close(), FailsWith(trouble_.err));
+      EXPECT_EQ(judge(false), std::nullopt);
+      return;
+    }
+    // What was not flushed is lost with a disk that could not be closed; a file that could not be
+    // removed stands in the way.
+    if (close_failed_ || removal_failed()) {
+      EXPECT_EQ(judge(false), std::nullopt);
+      return;
+    }
+    for (const Step* step : to_do_)
+      ASSERT_OK(step->act(run_)) << step->label << " when calls succeed again";
+    if (run_.disk() != nullptr) {
+      if (run_.disk()->writable())
+        EXPECT_EQ(run_.wrong_content(), std::nullopt);
+      ASSERT_OK(run_.close());
+    }
+    EXPECT_EQ(judge(true), std::nullopt);
+  }
+
+  void end_dropped() {
+    run_.drop();
+    run_.faults().clear();
+    const bool complete = to_do_.empty() && !poisoned_ && !close_failed_;
+    EXPECT_EQ(judge(complete), std::nullopt);
+    if (!prepared_.scenario.judge) {
+      EXPECT_EQ(run_.wrong_after_power_cut(nth_), std::nullopt);
+    }
+  }
+
+  std::optional<std::string> judge(bool complete) {
+    return prepared_.scenario.judge ? prepared_.scenario.judge(run_, complete) : run_.wrong_image();
+  }
+
+  const Prepared& prepared_;
+  const Trouble& trouble_;
+  const Course course_;
+  const std::uint64_t nth_;
+  FaultRun run_;
+  std::size_t accounted_ = 0;  // calls that failed, and that a step has told or need not tell
+  bool poisoned_ = false;
+  bool close_failed_ = false;
+  std::vector<const Step*> to_do_;
+  std::uint64_t calls_ = 0;
+  std::uint64_t failed_ = 0;
+};
+
+class FaultTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(FaultTest, AnyCallMayFail) {
+  const Prepared prepared(GetParam().scenario);
+  std::size_t points = 0;
+  std::uint64_t offset = 0;
+  for (const Trouble& trouble : kTroubles) {
+    Ordeal counting(prepared, trouble, Course::kOnce, 0);
+    ASSERT_NO_FATAL_FAILURE(counting.go());
+    for (const Course course : kCourses)
+      for (std::uint64_t nth = 1 + offset++ % GetParam().every; nth <= counting.calls();
+           nth += GetParam().every) {
+        SCOPED_TRACE(fmt::format("{}: call {} of {} fails {} with {}", trouble.name, nth,
+                                 counting.calls(), to_string(course), std::strerror(trouble.err)));
+        Ordeal ordeal(prepared, trouble, course, nth);
+        ASSERT_NO_FATAL_FAILURE(ordeal.go());
         ASSERT_FALSE(HasFailure());
+        points += ordeal.failed() != 0 ? 1U : 0U;
       }
   }
-
-  // A step that fails once works when it is tried again, without reopening.
-  static void drive_with_retries(FaultRun& run, int err) {
-    unsigned failures = 0;
-    for (const DiskOperation& step : fault_steps(run.sample())) {
-      const Status status = run.step(step);
-      if (status)
-        continue;
-      ++failures;
-      EXPECT_THAT(status, FailsWith(err)) << step.label;
-      EXPECT_EQ(run.wrong_content(), std::nullopt) << step.label;
-      EXPECT_OK(run.disk().sticky_status());
-      ASSERT_OK(run.step(step));
-      EXPECT_EQ(run.wrong_content(), std::nullopt) << step.label;
-    }
-    const Status closed = run.close();
-    if (!closed) {
-      ++failures;
-      EXPECT_THAT(closed, FailsWith(err));
-    }
-    EXPECT_EQ(failures, run.faults().failed());
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  }
-};
-
-TEST_P(FaultTest, FailedChangeIsToldOnceAndCanBeRetried) {
-  for_each_call(kChanges, false, 0, drive_with_retries);
+  EXPECT_GT(points, 0U);
+  report_points(points);
 }
 
-TEST_P(FaultTest, TornWriteIsToldOnceAndCanBeRetried) {
-  for_each_call({"torn writes", {OpKind::kWrite}, {EIO, ENOSPC}}, false, 700, drive_with_retries);
-}
-
-// All of the bytes arrive, and the call fails all the same.
-TEST_P(FaultTest, WholeWriteThatFailsIsToldOnceAndCanBeRetried) {
-  for_each_call({"written and failed", {OpKind::kWrite}, {EIO}}, false, kWholeWrite,
-                drive_with_retries);
-}
-
-TEST_P(FaultTest, FailedReadIsToldOnceAndCanBeRetried) {
-  for_each_call(kReads, false, 0, [](FaultRun& run, int err) {
-    // The content is not looked at on the way: reading it would be hit.
-    for (const DiskOperation& step : fault_steps(run.sample()))
-      if (const Status status = run.step(step); !status) {
-        EXPECT_THAT(status, FailsWith(err)) << step.label;
-        ASSERT_OK(run.step(step));
-      }
-    ASSERT_OK(run.close());
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  });
-}
-
-// Space runs out at some call; when some is there again everything works, without reopening.
-TEST_P(FaultTest, FullHostRecoversWhenSpaceIsFreed) {
-  const Trouble full{"full", {OpKind::kWrite, OpKind::kGrow}, {ENOSPC, EDQUOT}};
-  for_each_call(full, true, 0, [](FaultRun& run, int err) {
-    std::vector<DiskOperation> failed;
-    for (const DiskOperation& step : fault_steps(run.sample()))
-      if (const Status status = run.step(step); !status) {
-        EXPECT_THAT(status, FailsWith(err)) << step.label;
-        EXPECT_TRUE(status.error().code() == ErrorCode::kNoSpace);
-        failed.push_back(step);
-      }
-    EXPECT_EQ(run.wrong_content(), std::nullopt);
-    run.faults().clear();
-    for (const DiskOperation& step : failed)
-      ASSERT_OK(run.step(step));
-    EXPECT_EQ(run.wrong_content(), std::nullopt);
-    ASSERT_OK(run.close());
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  });
-}
-
-TEST_P(FaultTest, BrokenHostLeavesASoundImage) {
-  for_each_call(kChanges, true, 0, [](FaultRun& run, int err) {
-    for (const DiskOperation& step : fault_steps(run.sample()))
-      if (const Status status = run.step(step); !status) {
-        EXPECT_THAT(status, FailsWith(err)) << step.label;
-      }
-    EXPECT_EQ(run.wrong_content(), std::nullopt);
-    // Success only where nothing that was told to be written is missing: the image shows it.
-    if (const Status closed = run.close(); !closed) {
-      EXPECT_THAT(closed, FailsWith(err));
-    }
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  });
-}
-
-// One failed sync, and no later write or flush succeeds: the system may have lost what it held.
-TEST_P(FaultTest, FailedSyncPoisons) {
-  for_each_call(kSyncs, false, 0, [](FaultRun& run, int err) {
-    bool poisoned = false;
-    for (const DiskOperation& step : fault_steps(run.sample())) {
-      const Status status = run.step(step);
-      poisoned = poisoned || !status;
-      EXPECT_EQ(status.has_value(), !poisoned) << step.label;
-      if (poisoned) {
-        EXPECT_THAT(status, FailsWith(err)) << step.label;
-        EXPECT_THAT(run.disk().sticky_status(), FailsWith(err));
-      }
-    }
-    EXPECT_EQ(run.wrong_content(), std::nullopt);
-    EXPECT_THAT(run.close(), FailsWith(err));
-    EXPECT_EQ(run.faults().failed(), 1U);
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  });
-}
-
-TEST_P(FaultTest, HostThatCannotGrowOrPunchIsServedAllTheSame) {
-  for (const OpKind kind : {OpKind::kGrow, OpKind::kPunch}) {
-    FaultRun run(GetParam());
-    ASSERT_OK(run.open());
-    run.faults().add({.kinds = {kind}, .for_ever = true, .err = EOPNOTSUPP});
-    for (const DiskOperation& step : fault_steps(run.sample()))
-      ASSERT_OK(run.step(step));
-    ASSERT_OK(run.step({"discard", DiskOperation::Kind::kZero, 3 * kSampleGrain, kSampleGrain}));
-    EXPECT_EQ(run.wrong_content(), std::nullopt);
-    ASSERT_OK(run.close());
-    EXPECT_EQ(run.wrong_image(), std::nullopt);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Kinds, FaultTest, ::testing::ValuesIn(kAllSampleKinds),
-                         [](const auto& kind) { return to_string(kind.param); });
+INSTANTIATE_TEST_SUITE_P(EveryCall, FaultTest, ::testing::ValuesIn(cases(1, Timers::kWith)),
+                         name_of_case);
+// With sanitizers, which make it slower.
+INSTANTIATE_TEST_SUITE_P(SomeCalls, FaultTest, ::testing::ValuesIn(cases(7, Timers::kWith)),
+                         name_of_case);
 
 TEST(ParentFaultTest, GrainOverAnUnreadableParentIsNotPublished) {
-  FaultRun run(SampleKind::kChild);
-  ASSERT_OK(run.open());
+  const Prepared prepared({.name = "", .build = [](MemoryFileSystem& files) {
+                             return build_sample_disk(files, SampleKind::kChild);
+                           }});
+  FaultRun run(prepared);
+  ASSERT_OK(run.open(quiet_options()));
   const DiskOperation part{"part", DiskOperation::Kind::kWrite, 8 * kSampleGrain + 600, 100};
   run.faults().add({.kinds = {OpKind::kRead},
                     .matches = on_file(run.sample().parents[0]),
                     .for_ever = true,
                     .err = EIO});
-  EXPECT_THAT(run.step(part), FailsWith(EIO));
+  EXPECT_THAT(run.apply(part), FailsWith(EIO));
   run.faults().clear();
   EXPECT_EQ(run.wrong_content(), std::nullopt);
-  ASSERT_OK_AND_ASSIGN(const MapRun map, run.disk().map(DiskOffset(part.at), 1));
+  ASSERT_OK_AND_ASSIGN(const MapRun map, run.disk()->map(DiskOffset(part.at), 1));
   EXPECT_EQ(map.layer, 1U);
-  ASSERT_OK(run.step(part));
+  ASSERT_OK(run.apply(part));
   EXPECT_EQ(run.wrong_content(), std::nullopt);
   ASSERT_OK(run.close());
   EXPECT_EQ(run.wrong_image(), std::nullopt);

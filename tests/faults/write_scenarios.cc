@@ -158,7 +158,7 @@ Scenario dropped_tracking() {
 std::vector<Scenario> write_scenarios() {
   using Kind = DiskOperation::Kind;
   std::vector<Scenario> scenarios;
-  for (const SampleKind kind : kAllSampleKinds)
+  for (const SampleKind kind : writable_sample_kinds())
     scenarios.push_back(everything_on(kind));
   for (const SampleKind kind : kForcedSampleKinds)
     scenarios.push_back(everything_on(kind));

@@ -21,6 +21,7 @@ enum class ImageType {
   kMonolithicFlat,
   kTwoGbMaxExtentFlat,
   kVmfs,
+  kStreamOptimized,  // by convert_image() only
 };
 
 struct CreateOptions {

@@ -5,9 +5,10 @@
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <vmdk/create.h>
 
-#include "base/bytes.h"
 #include "disk/create_plan.h"
 #include "disk/new_files.h"
 
@@ -15,19 +16,6 @@ namespace vmdk {
 namespace {
 
 namespace fs = std::filesystem;
-
-Status write_descriptor_file(File& file, std::string_view descriptor) {
-  const iovec part = part_of(bytes_of(descriptor));
-  RETURN_IF_ERROR(file.write(FileOffset(0), {&part, 1}));
-  return file.sync();
-}
-
-// Refuses early, before thousands of members were made; making a file is exclusive all the same.
-Status check_absent(FileSystem& file_system, const fs::path& path) {
-  if (file_system.kind(path) == FileSystem::Kind::kNothing)
-    return {};
-  return Error::from_errno(EEXIST, path.native()).with_hint("existing files are never overwritten");
-}
 
 Status make_extent(NewFiles& made, const NewFile& extent, std::string_view descriptor) {
   RETURN_IF_ERROR(
@@ -70,6 +58,13 @@ Status make_extents_and_descriptor(NewFiles& made, const fs::path& image, const 
 
 Result<std::vector<fs::path>> create_image(FileSystem& file_system, const fs::path& image,
                                            const CreateOptions& options) {
+  if (options.type == ImageType::kStreamOptimized)
+    return Error::make(ErrorCode::kInvalidArgument,
+                       fmt::format("{}: not created: streamOptimized images cannot be written to "
+                                   "once they are made",
+                                   image.native()))
+        .with_hint("vmdkctl convert makes one of a disk that has data");
+  // Before thousands of members were made.
   RETURN_IF_ERROR(check_absent(file_system, image));
   ASSIGN_OR_RETURN(const CreatePlan plan, plan_image(file_system, image, options));
   for (const NewFile& extent : plan.extents)

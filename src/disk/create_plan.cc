@@ -20,6 +20,7 @@
 #include "disk/relative_hint.h"
 #include "format/descriptor.h"
 #include "format/sparse_header.h"
+#include "format/stream_marker.h"
 
 namespace vmdk {
 namespace {
@@ -44,6 +45,15 @@ bool is_sparse(ImageType type) noexcept {
   return type == ImageType::kMonolithicSparse || type == ImageType::kTwoGbMaxExtentSparse;
 }
 
+bool has_grains(ImageType type) noexcept {
+  return is_sparse(type) || type == ImageType::kStreamOptimized;
+}
+
+// Image, extent and descriptor are one file.
+bool is_one_file(ImageType type) noexcept {
+  return type == ImageType::kMonolithicSparse || type == ImageType::kStreamOptimized;
+}
+
 bool is_split(ImageType type) noexcept {
   return type == ImageType::kTwoGbMaxExtentSparse || type == ImageType::kTwoGbMaxExtentFlat;
 }
@@ -60,12 +70,14 @@ std::string_view create_type_of(ImageType type) noexcept {
       return "twoGbMaxExtentFlat";
     case ImageType::kVmfs:
       return "vmfs";
+    case ImageType::kStreamOptimized:
+      return "streamOptimized";
   }
   return "";
 }
 
 ExtentType extent_type_of(ImageType type) noexcept {
-  if (is_sparse(type))
+  if (has_grains(type))
     return ExtentType::kSparse;
   return type == ImageType::kVmfs ? ExtentType::kVmfs : ExtentType::kFlat;
 }
@@ -87,7 +99,9 @@ struct Parent {
 
 Status check_grain(const fs::path& image, const CreateOptions& options) {
   const std::uint64_t grain = options.grain_size;
-  if (!is_sparse(options.type)) {
+  if (options.zeroed_grains && options.type == ImageType::kStreamOptimized)
+    return refuse(image, "a stream has no zeroed grains");
+  if (!has_grains(options.type)) {
     if (grain != CreateOptions{}.grain_size)
       return refuse(image, "a flat image has no grains");
     if (options.zeroed_grains)
@@ -212,6 +226,7 @@ std::string stem_of(const fs::path& image) {
 std::string member_name(const fs::path& image, ImageType type, std::uint64_t number) {
   switch (type) {
     case ImageType::kMonolithicSparse:
+    case ImageType::kStreamOptimized:
       return image.filename().native();
     case ImageType::kTwoGbMaxExtentSparse:
       return fmt::format("{}-s{:03}.vmdk", stem_of(image), number);
@@ -227,12 +242,19 @@ std::string member_name(const fs::path& image, ImageType type, std::uint64_t num
 Result<NewFile> plan_extent(const fs::path& image, const CreateOptions& options,
                             std::string_view name, Sectors length, Purpose purpose) {
   NewFile file{image.parent_path() / name, length.count() * kSectorSize, std::nullopt};
+  if (options.type == ImageType::kStreamOptimized) {
+    auto header = new_stream_header(length, Sectors(options.grain_size / kSectorSize),
+                                    Sectors(kEmbeddedDescriptorSectors));
+    if (!header)
+      return std::move(header).error().with_context(image.native());
+    return NewFile{file.path, 0, SparseLayout{*header}};
+  }
   if (!is_sparse(options.type))
     return file;
   const bool embeds = options.type == ImageType::kMonolithicSparse;
-  auto layout = lay_out_sparse_extent(length, Sectors(options.grain_size / kSectorSize),
-                                      embeds ? kEmbeddedDescriptorSectors : 0,
-                                      options.zeroed_grains, purpose == Purpose::kImage);
+  auto layout = lay_out_sparse_extent(
+      length, Sectors(options.grain_size / kSectorSize), embeds ? kEmbeddedDescriptorSectors : 0,
+      options.zeroed_grains, purpose == Purpose::kImage || purpose == Purpose::kConversion);
   if (!layout)
     return std::move(layout).error().with_context(image.native());
   file.size = layout->file_size;
@@ -247,13 +269,17 @@ Status plan_extents(const fs::path& image, const CreateOptions& options, Sectors
   const std::uint64_t count = ceil_div(capacity.count(), step);
   if (count > kMaxDescriptorBytes / kShortestExtentLine)
     return refuse(image, fmt::format("{} members do not fit a descriptor of 1 MiB", count));
+  // As VMware's programs write it: nobody can write to a stream.
+  const ExtentAccess access = options.type == ImageType::kStreamOptimized
+                                  ? ExtentAccess::kReadOnly
+                                  : ExtentAccess::kReadWrite;
   for (std::uint64_t i = 0; i < count; ++i) {
     const Sectors length(std::min(step, capacity.count() - i * step));
     std::string name = member_name(image, options.type, i + 1);
     ASSIGN_OR_RETURN(NewFile file, plan_extent(image, options, name, length, purpose));
     plan.extents.push_back(std::move(file));
-    descriptor.extents.push_back({ExtentAccess::kReadWrite, extent_type_of(options.type), length,
-                                  std::move(name), Sectors(), 0});
+    descriptor.extents.push_back(
+        {access, extent_type_of(options.type), length, std::move(name), Sectors(), 0});
   }
   return {};
 }
@@ -263,7 +289,9 @@ std::string choose_adapter(const CreateOptions& options, const Parent& parent) {
     return options.adapter;
   if (!parent.adapter.empty())
     return parent.adapter;
-  return options.type == ImageType::kVmfs ? "lsilogic" : "ide";
+  const bool for_esx =
+      options.type == ImageType::kVmfs || options.type == ImageType::kStreamOptimized;
+  return for_esx ? "lsilogic" : "ide";
 }
 
 }  // namespace
@@ -294,7 +322,7 @@ Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
   descriptor.sectors = geometry.sectors;
 
   CreatePlan plan;
-  plan.embedded = options.type == ImageType::kMonolithicSparse;
+  plan.embedded = is_one_file(options.type);
   RETURN_IF_ERROR(plan_extents(image, options, capacity, purpose, plan, descriptor));
   auto text = render_descriptor(descriptor);
   if (!text)

@@ -20,8 +20,8 @@ namespace vmdk {
 // A file to make. Flat ones have a length only.
 struct NewFile {
   std::filesystem::path path;
-  std::uint64_t size = 0;              // bytes
-  std::optional<SparseLayout> layout;  // sparse ones
+  std::uint64_t size = 0;              // bytes; 0 for a stream
+  std::optional<SparseLayout> layout;  // sparse ones; of a stream the header only
 };
 
 struct CreatePlan {
@@ -38,6 +38,7 @@ enum class Purpose {
   // The same in a file without a name, which nobody else opens: what it calls its parent is no
   // matter.
   kUnnamedOverlay,
+  kConversion,  // gets its content at once
 };
 
 // Reads the parent, writes nothing. Whatever cannot be made is refused here.

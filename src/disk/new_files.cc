@@ -1,5 +1,6 @@
 #include "disk/new_files.h"
 
+#include <cerrno>
 #include <cstdint>
 #include <new>
 #include <span>
@@ -77,10 +78,24 @@ void NewFiles::remove() noexcept {
   }
 }
 
-Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
+Status check_absent(FileSystem& file_system, const std::filesystem::path& path) {
+  if (file_system.kind(path) == FileSystem::Kind::kNothing)
+    return {};
+  return Error::from_errno(EEXIST, path.native()).with_hint("existing files are never overwritten");
+}
+
+Status write_descriptor_file(File& file, std::string_view descriptor) {
+  RETURN_IF_ERROR(write_bytes(file, FileOffset(0), bytes_of(descriptor)));
+  return file.sync();
+}
+
+Status lay_down_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
   RETURN_IF_ERROR(file.resize(planned.size));
-  if (planned.layout)
-    RETURN_IF_ERROR(write_sparse(file, *planned.layout, embedded_descriptor));
+  return planned.layout ? write_sparse(file, *planned.layout, embedded_descriptor) : Status{};
+}
+
+Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor) {
+  RETURN_IF_ERROR(lay_down_new_file(file, planned, embedded_descriptor));
   return file.sync();
 }
 

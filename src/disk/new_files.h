@@ -41,6 +41,15 @@ class NewFiles {
   std::vector<std::filesystem::path> paths_;
 };
 
+// Refuses early what is there already; making a file is exclusive all the same.
+Status check_absent(FileSystem& file_system, const std::filesystem::path& path);
+
+// Durable when it returns.
+Status write_descriptor_file(File& file, std::string_view descriptor);
+
+// As write_new_file(), but not durable.
+Status lay_down_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor);
+
 // Gives the empty file its length and, if it is sparse, its header, directories and descriptor;
 // durable when it returns. `embedded_descriptor`: empty for a member of a split image.
 Status write_new_file(File& file, const NewFile& planned, std::string_view embedded_descriptor);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "format/bounds.h"
 
 namespace vmdk {
 namespace {
@@ -57,6 +58,34 @@ std::array<std::byte, kSectorSize> encode_metadata_marker(MarkerType type,
   store_le64(bytes, field::kValue, sectors);
   store_le32(bytes, field::kType, static_cast<std::uint32_t>(type));
   return bytes;
+}
+
+Result<SparseHeader> new_stream_header(Sectors capacity, Sectors grain_size,
+                                       Sectors descriptor_size) {
+  constexpr std::uint32_t kVersion = 3;
+  constexpr std::uint16_t kDeflate = 1;
+  // Where VMware's programs begin with the grains, whatever their size.
+  constexpr Sectors kFirstGrain(128);
+  SparseHeader header;
+  header.version = kVersion;
+  header.flags = sparse_flag::kNewlineBytes | sparse_flag::kCompressed | sparse_flag::kMarkers;
+  header.capacity = capacity;
+  header.grain_size = grain_size;
+  header.descriptor_offset = Sectors(1);
+  header.descriptor_size = descriptor_size;
+  header.gd_offset = Sectors(kDirectoryAtEnd);
+  header.overhead = kFirstGrain;
+  header.compress_algorithm = kDeflate;
+  // What the reader would refuse is not written.
+  auto read_back = decode_sparse_header(encode_sparse_header(header));
+  if (!read_back)
+    return Error::make(ErrorCode::kInvalidArgument, read_back.error().message());
+  if (header.directory_sectors() * kSectorSize > kMaxDirectoryBytes)
+    return Error::make(ErrorCode::kInvalidArgument,
+                       fmt::format("{} sectors need a grain directory of more than {} bytes: take "
+                                   "larger grains",
+                                   capacity.count(), kMaxDirectoryBytes));
+  return header;
 }
 
 Result<SparseHeader> decode_stream_footer(const SparseHeader& header,

@@ -39,6 +39,11 @@ std::array<std::byte, kSectorSize> encode_metadata_marker(MarkerType type,
 // The end of a stream whose header says kDirectoryAtEnd: footer marker, footer, end of stream.
 inline constexpr std::size_t kStreamTailSize = 3 * kSectorSize;
 
+// The header of a stream that will name its directory in a footer. kInvalidArgument for a grain
+// size or a capacity that no stream can have.
+Result<SparseHeader> new_stream_header(Sectors capacity, Sectors grain_size,
+                                       Sectors descriptor_size);
+
 // The header that counts, from the last kStreamTailSize bytes of the file. kCorrupt when the
 // markers are not there, the footer is no header, does not name the directory, or contradicts the
 // header at the start of the file.

@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include <vmdk/convert.h>
 #include <vmdk/create.h>
 #include <vmdk/disk.h>
 
@@ -47,7 +48,8 @@ std::string content_text() {
 struct Row {
   std::function<void(MemoryFileSystem&)> make;
   std::filesystem::path image = kImage;
-  std::optional<CreateOptions> create = std::nullopt;  // how create_image() makes one
+  std::optional<CreateOptions> create =
+      std::nullopt;  // how create_image(), or convert_image(), does
 };
 
 OpenOptions read_only() {
@@ -77,6 +79,21 @@ void create_and_fill(MemoryFileSystem& files, const std::filesystem::path& image
 Row created(const CreateOptions& options) {
   return {.make = [options](MemoryFileSystem& files) { create_and_fill(files, kImage, options); },
           .create = options};
+}
+
+// Of a kind that is made with its content at once.
+Row converted(ImageType type) {
+  const auto make = [type](MemoryFileSystem& files) {
+    files.put("/vm/raw", content_text() + std::string(kCapacity - kGrain, '\0'));
+    auto raw = files.open("/vm/raw", Access::kReadOnly);
+    ASSERT_OK(raw);
+    auto source = source_of(**raw);
+    ASSERT_OK(source);
+    ConvertOptions options;
+    options.type = type;
+    ASSERT_OK(convert_image(files, **source, kImage, options));
+  };
+  return {.make = make, .create = of_type(type)};
 }
 
 Row flat(std::vector<FlatSpec> parts, DescriptorSpec descriptor) {
@@ -188,11 +205,7 @@ std::map<std::string, Row> rows() {
       {"vmfs", created(of_type(ImageType::kVmfs))},
       {"vmfsThin, vmfsPreallocated",
        flat({{.length = kCapacity, .type = "VMFS"}}, {.create_type = "vmfsThin"})},
-      {"streamOptimized",
-       {.make =
-            [](MemoryFileSystem& files) {
-              ASSERT_OK(build_stream(files, kImage, stream_spec()));
-            }}},
+      {"streamOptimized", converted(ImageType::kStreamOptimized)},
       {"vmfsSparse (COWD)", cowd(1)},
       {"COWD of Workstation 3", cowd(3)},
       {"seSparse", {.make = make_sesparse}},

@@ -1,0 +1,42 @@
+// Fills a new sparse extent from its first grain to its last: grains one behind the other, each
+// table once, when its last grain is written.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <vector>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
+
+#include "disk/grain_pipeline.h"
+#include "format/sparse_header.h"
+
+namespace vmdk {
+
+// For one thread, and a file that nobody else can see: nothing is durable before the caller syncs
+// it. add() for all batches in order, end().
+class SparseWriter {
+ public:
+  // The file holds what lay_down_new_file() has put there.
+  SparseWriter(File& file, const SparseLayout& layout);
+
+  // Grains as they are.
+  Status add(const GrainBatch& batch);
+
+  Status end() { return end_table(); }
+
+ private:
+  Status end_table();
+
+  File& file_;
+  const SparseLayout& layout_;
+  std::uint64_t next_;       // sector of the file where the next grain goes
+  std::uint64_t table_ = 0;  // number of the one that is being filled
+  bool table_used_ = false;  // it has an entry
+  std::vector<std::byte> entries_;
+  std::vector<iovec> parts_;
+};
+
+}  // namespace vmdk

@@ -14,8 +14,7 @@ inline constexpr const char* kReadOnlyHint =
 
 // Of one that never can be written to.
 inline std::string never_writable_hint() {
-  return std::string(kReadOnlyHint) +
-         "; qemu-img convert -O vmdk makes a copy that can be written to";
+  return std::string(kReadOnlyHint) + "; vmdkctl convert makes a copy that can be written to";
 }
 
 // Of an image of which a part is missing or damaged.

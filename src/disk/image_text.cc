@@ -91,8 +91,7 @@ Error raw_data(const File& file) {
   if (has_vhd_footer(file))
     return foreign(file, describe(FileKind::kVhd));
   constexpr std::string_view kAsItIs =
-      "a raw image is flat as it is (losetup, fdisk, mount take it); qemu-img convert -f raw -O "
-      "vmdk "
+      "a raw image is flat as it is (losetup, fdisk, mount take it); vmdkctl convert --from=raw "
       "makes a VMDK of it";
   if (has_partition_table(file))
     return refuse(file, ErrorCode::kUnsupported, "not a VMDK image: it is a raw disk image")

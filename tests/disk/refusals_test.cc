@@ -162,7 +162,7 @@ TEST_F(RefusalsTest, FilesOfOtherKindsAreNamed) {
           "convert again from the source");
   refused(std::string(510, '\0') + "\x55\xAA", "it is a raw disk image", "losetup");
   refused(std::string(512, '\0') + "EFI PART", "it is a raw disk image", "losetup");
-  refused("hello", "neither a sparse header nor a descriptor", "qemu-img convert -f raw");
+  refused("hello", "neither a sparse header nor a descriptor", "vmdkctl convert --from=raw");
 }
 
 TEST_F(RefusalsTest, WhatAKilledProgramLeftIsKnownByItsName) {

@@ -69,6 +69,16 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"map",
        {"--json", "--share", "--force", "--layer", "--salvage", "--parent", "--search",
         "--allow-dir", "--allow-devices", "--help"}},
+      {"cat",
+       {"--offset", "--length", "--progress", "--share", "--force", "--layer", "--salvage",
+        "--parent", "--search", "--allow-dir", "--allow-devices", "--help"}},
+      {"compare",
+       {"--raw", "--strict", "--all", "--json", "--progress", "--share", "--force", "--search",
+        "--allow-dir", "--allow-devices", "--help"}},
+      {"convert",
+       {"--type", "--for", "--from", "--size", "--level", "--jobs", "--grain", "--adapter",
+        "--verify", "--progress", "--share", "--force", "--layer", "--salvage", "--parent",
+        "--search", "--allow-dir", "--allow-devices", "--help"}},
   };
   return options;
 }

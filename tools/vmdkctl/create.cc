@@ -1,5 +1,3 @@
-#include <algorithm>
-#include <array>
 #include <system_error>
 #include <utility>
 
@@ -7,8 +5,8 @@
 
 #include <vmdk/create.h>
 
-#include "base/text.h"
 #include "io/posix_file_system.h"
+#include "vmdkctl/image_types.h"
 #include "vmdkctl/interrupts.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/progress_line.h"
@@ -18,37 +16,6 @@ namespace vmdkctl {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct NamedType {
-  std::string_view name;
-  vmdk::ImageType type;
-};
-
-constexpr std::array<NamedType, 5> kTypes{{
-    {"monolithicSparse", vmdk::ImageType::kMonolithicSparse},
-    {"twoGbMaxExtentSparse", vmdk::ImageType::kTwoGbMaxExtentSparse},
-    {"monolithicFlat", vmdk::ImageType::kMonolithicFlat},
-    {"twoGbMaxExtentFlat", vmdk::ImageType::kTwoGbMaxExtentFlat},
-    {"vmfs", vmdk::ImageType::kVmfs},
-}};
-
-vmdk::Result<vmdk::ImageType> parse_type(const Usage& usage, std::string_view word) {
-  std::vector<std::string_view> known;
-  for (const NamedType& candidate : kTypes) {
-    if (candidate.name == word)
-      return candidate.type;
-    known.push_back(candidate.name);
-  }
-  return usage_error(usage, fmt::format("unknown type \"{}\"{}; types: {}", word,
-                                        suggestion(word, known), vmdk::comma_list(known)));
-}
-
-vmdk::Result<std::uint64_t> parse_size_option(const Usage& usage, std::string_view text) {
-  auto size = vmdk::parse_size(text);
-  if (!size)
-    return usage_error(usage, size.error().message());
-  return size;
-}
 
 vmdk::Result<std::optional<std::uint64_t>> capacity_of(const Usage& usage,
                                                        const Arguments& arguments) {
@@ -69,7 +36,7 @@ vmdk::Result<std::optional<std::uint64_t>> capacity_of(const Usage& usage,
 vmdk::Result<vmdk::CreateOptions> options_of(const Usage& usage, const Arguments& arguments) {
   vmdk::CreateOptions options;
   if (const auto type = arguments.value("type")) {
-    ASSIGN_OR_RETURN(options.type, parse_type(usage, *type));
+    ASSIGN_OR_RETURN(options.type, parse_created_type(usage, *type));
   }
   if (const auto grain = arguments.value("grain")) {
     ASSIGN_OR_RETURN(options.grain_size, parse_size_option(usage, *grain));

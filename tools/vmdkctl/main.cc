@@ -17,7 +17,8 @@ namespace vmdkctl {
 namespace {
 
 std::vector<Verb> all_verbs() {
-  return {create_verb(), info_verb(), check_verb(), map_verb()};
+  return {create_verb(), info_verb(),    check_verb(),  map_verb(),
+          cat_verb(),    compare_verb(), convert_verb()};
 }
 
 void print_help(const std::vector<Verb>& verbs) {
@@ -30,7 +31,8 @@ void print_help(const std::vector<Verb>& verbs) {
   print_line(
       "\n  vmdkctl VERB --help   the verb's options\n"
       "  vmdkctl --version     the program's version\n\n"
-      "Exit status: 0 done, 1 usage or could not run, 2 failed; check has its own.");
+      "Exit status: 0 done, 1 usage or could not run, 2 failed. check and compare have\n"
+      "their own.");
 }
 
 // A full disk behind a redirection must not look like success.

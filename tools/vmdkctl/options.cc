@@ -1,6 +1,8 @@
 #include "vmdkctl/options.h"
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
 
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
@@ -164,6 +166,24 @@ vmdk::Error usage_error(const Usage& usage, std::string message) {
   return vmdk::Error::make(vmdk::ErrorCode::kInvalidArgument,
                            fmt::format("{}: {}", usage.verb, message))
       .with_hint(fmt::format("vmdkctl {} --help", usage.verb));
+}
+
+vmdk::Result<std::uint64_t> parse_size_option(const Usage& usage, std::string_view text) {
+  auto size = vmdk::parse_size(text);
+  if (!size)
+    return usage_error(usage, size.error().message());
+  return size;
+}
+
+vmdk::Result<unsigned> parse_number_option(const Usage& usage, std::string_view option,
+                                           std::string_view text, unsigned least, unsigned most) {
+  unsigned number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc{} || stop != end || number < least || number > most)
+    return usage_error(usage, fmt::format("--{}: \"{}\" is not a number from {} to {}", option,
+                                          text, least, most));
+  return number;
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {

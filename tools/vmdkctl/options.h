@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
@@ -58,6 +59,12 @@ std::string help_text(const Usage& usage);
 
 // An Error of kInvalidArgument that points to the verb's help.
 vmdk::Error usage_error(const Usage& usage, std::string message);
+
+// A size of the command line, bytes.
+vmdk::Result<std::uint64_t> parse_size_option(const Usage& usage, std::string_view text);
+// A whole number from `least` to `most`, the value of --`option`.
+vmdk::Result<unsigned> parse_number_option(const Usage& usage, std::string_view option,
+                                           std::string_view text, unsigned least, unsigned most);
 
 // " (did you mean "grain"?)", or nothing when no known word is near.
 std::string suggestion(std::string_view word, std::span<const std::string_view> known);

@@ -18,5 +18,8 @@ Verb create_verb();
 Verb info_verb();
 Verb check_verb();
 Verb map_verb();
+Verb cat_verb();
+Verb compare_verb();
+Verb convert_verb();
 
 }  // namespace vmdkctl

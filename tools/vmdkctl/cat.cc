@@ -1,0 +1,99 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <vmdk/convert.h>
+
+#include "io/posix_file_system.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/progress_line.h"
+#include "vmdkctl/sources.h"
+#include "vmdkctl/standard_streams.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+// A part of the disk.
+struct Range {
+  vmdk::DiskOffset begin;
+  std::uint64_t length = 0;  // bytes
+};
+
+vmdk::Result<Range> range_of(const Usage& usage, const Arguments& arguments,
+                             std::uint64_t capacity) {
+  Range range{vmdk::DiskOffset(0), capacity};
+  if (const auto offset = arguments.value("offset")) {
+    ASSIGN_OR_RETURN(const std::uint64_t bytes, parse_size_option(usage, *offset));
+    if (bytes > capacity)
+      return usage_error(usage, fmt::format("--offset: {} is behind the end of the disk, which has "
+                                            "{} bytes",
+                                            *offset, capacity));
+    range = {vmdk::DiskOffset(bytes), capacity - bytes};
+  }
+  if (const auto length = arguments.value("length")) {
+    ASSIGN_OR_RETURN(const std::uint64_t bytes, parse_size_option(usage, *length));
+    range.length = std::min(range.length, bytes);
+  }
+  return range;
+}
+
+vmdk::Status write_range(const Source& source, const Range& range, const std::string& label,
+                         bool progress) {
+  StandardOutput output;
+  ProgressLine line(label, progress);
+  vmdk::ConvertOptions options;
+  options.threads = default_threads();
+  options.progress = line.callback();
+  RETURN_IF_ERROR(vmdk::copy_to_sink(*source.bytes, range.begin, range.length, output, options));
+  return output.end();
+}
+
+int fail(const vmdk::Error& error, int status) {
+  print_error(error);
+  return status;
+}
+
+int run_cat(const Usage& usage, const Arguments& arguments) {
+  if (const auto status = require_no_terminal(
+          "> FILE, or | to a program; or vmdkctl convert --type=raw IMAGE FILE");
+      !status)
+    return fail(status.error(), kUsage);
+  auto options = source_open_options(usage, arguments);
+  if (!options)
+    return fail(options.error(), kUsage);
+  const std::string& image = arguments.operands[0];
+  vmdk::PosixFileSystem file_system;
+  const auto source = open_image_source(file_system, image, *std::move(options));
+  if (!source)
+    return fail(source.error(), kFailed);
+  const auto range = range_of(usage, arguments, source->bytes->capacity());
+  if (!range)
+    return fail(range.error(), kUsage);
+  if (const auto status = write_range(*source, *range, image, arguments.has("progress")); !status)
+    return fail(status.error(), kFailed);
+  return kDone;
+}
+
+}  // namespace
+
+Verb cat_verb() {
+  Usage usage{
+      "cat",
+      "IMAGE",
+      "Writes the disk, or a part of it, to standard output. Where that is a new file,\n"
+      "what is all zeros becomes a hole of it. Needs no mount and no privilege.",
+      {{"offset", 0, OptionKind::kValue, "SIZE", "begin here: bytes, or with K, M, G, T (0)"},
+       {"length", 0, OptionKind::kValue, "SIZE", "so many bytes, or to the end of the disk"},
+       {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"},
+       layer_option(),
+       salvage_option()},
+      1,
+      1};
+  for (const OptionSpec& option : source_options())
+    usage.options.push_back(option);
+  return {std::move(usage), run_cat, kFailed};
+}
+
+}  // namespace vmdkctl

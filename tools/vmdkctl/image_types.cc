@@ -1,0 +1,60 @@
+#include "vmdkctl/image_types.h"
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace vmdkctl {
+namespace {
+
+struct NamedType {
+  std::string_view name;
+  std::optional<vmdk::ImageType> type;  // nullopt: a raw file
+};
+
+constexpr std::size_t kCreated = 5;
+// Those that can be created come first.
+constexpr std::array<NamedType, 7> kTypes{{
+    {"monolithicSparse", vmdk::ImageType::kMonolithicSparse},
+    {"twoGbMaxExtentSparse", vmdk::ImageType::kTwoGbMaxExtentSparse},
+    {"monolithicFlat", vmdk::ImageType::kMonolithicFlat},
+    {"twoGbMaxExtentFlat", vmdk::ImageType::kTwoGbMaxExtentFlat},
+    {"vmfs", vmdk::ImageType::kVmfs},
+    {"streamOptimized", vmdk::ImageType::kStreamOptimized},
+    {"raw", std::nullopt},
+}};
+
+vmdk::Result<NamedType> find_type(const Usage& usage, std::string_view word,
+                                  std::span<const NamedType> among) {
+  std::vector<std::string_view> known;
+  for (const NamedType& candidate : among) {
+    if (candidate.name == word)
+      return candidate;
+    known.push_back(candidate.name);
+  }
+  return usage_error(usage, fmt::format("unknown type \"{}\"{}; types: {}", word,
+                                        suggestion(word, known), vmdk::comma_list(known)));
+}
+
+}  // namespace
+
+vmdk::Result<vmdk::ImageType> parse_created_type(const Usage& usage, std::string_view word) {
+  // The library knows why it is not created, and what to do.
+  if (word == "streamOptimized")
+    return vmdk::ImageType::kStreamOptimized;
+  ASSIGN_OR_RETURN(const NamedType found,
+                   find_type(usage, word, std::span(kTypes).first<kCreated>()));
+  return *found.type;
+}
+
+vmdk::Result<std::optional<vmdk::ImageType>> parse_converted_type(const Usage& usage,
+                                                                  std::string_view word) {
+  ASSIGN_OR_RETURN(const NamedType found, find_type(usage, word, kTypes));
+  return found.type;
+}
+
+}  // namespace vmdkctl

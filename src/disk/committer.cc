@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,12 +12,25 @@
 namespace vmdk {
 
 Committer::Committer(Image& image, Poison& poison, std::chrono::milliseconds interval, LogSink log)
-    : image_(image), poison_(poison), interval_(interval), log_(std::move(log)) {
-  thread_ = std::thread([this] { run(); });
-}
+    : image_(image), poison_(poison), interval_(interval), log_(std::move(log)) {}
 
 Committer::~Committer() {
   stop();
+}
+
+Status Committer::start() {
+  if (started_.load(std::memory_order_acquire))
+    return {};
+  const std::lock_guard lock(mutex_);
+  if (started_.load(std::memory_order_relaxed) || stopping_)
+    return {};
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error&) {
+    return Error::from_errno(EAGAIN, "no thread for commits");
+  }
+  started_.store(true, std::memory_order_release);
+  return {};
 }
 
 void Committer::stop() {

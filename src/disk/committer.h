@@ -1,6 +1,7 @@
 // When an image commits: on demand, after a while, at the end; one commit at a time.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -21,11 +22,16 @@ namespace vmdk {
 // commit's result, so that many callers cost one or two commits.
 class Committer {
  public:
-  // Starts a thread for timed and requested commits. `interval` zero: requested ones only.
+  // `interval` zero: requested commits only.
   Committer(Image& image, Poison& poison, std::chrono::milliseconds interval, LogSink log);
   ~Committer();
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
+
+  // Before a write: starts the thread for timed and requested commits, unless it runs. Not earlier,
+  // because whoever opens a disk may have to restrict itself, which threads that run already would
+  // not take part in. EAGAIN when the system has no thread to give.
+  Status start();
 
   Status commit();
   void request();
@@ -58,7 +64,8 @@ class Committer {
   bool requested_ = false;
   bool stopping_ = false;
 
-  std::thread thread_;
+  std::atomic<bool> started_{false};  // set under mutex_; released by who sets it
+  std::thread thread_;                // constant once started_
 };
 
 }  // namespace vmdk

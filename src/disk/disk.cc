@@ -208,6 +208,7 @@ class Disk::Impl {
                          fmt::format("{}: opened read-only", top().path().native()));
     RETURN_IF_ERROR(require_range(at, length));
     RETURN_IF_ERROR(poison_.status());
+    RETURN_IF_ERROR(committer_->start());
     if (cache_.too_dirty())
       RETURN_IF_ERROR(committer_->commit());
     return length == 0 ? Status{} : top().prepare_write(at, length, poison_);

@@ -10,10 +10,6 @@
 namespace vmdkfuse {
 namespace {
 
-unsigned processors() noexcept {
-  return std::max(std::thread::hardware_concurrency(), 1U);
-}
-
 bool is_read(const fuse_buf& request) noexcept {
   return static_cast<const fuse_in_header*>(request.mem)->opcode == FUSE_READ;
 }
@@ -27,10 +23,10 @@ bool is_plain_end(int result) noexcept {
 
 }  // namespace
 
-RequestLoop::RequestLoop(fuse_session& session, unsigned most_threads)
+RequestLoop::RequestLoop(fuse_session& session, unsigned most_threads, unsigned processors)
     : session_(session),
       most_threads_(most_threads),
-      listeners_(std::min(processors(), most_threads)) {}
+      listeners_(std::clamp(processors, 1U, most_threads)) {}
 
 int RequestLoop::run() {
   if (listeners_.enter())

@@ -17,8 +17,8 @@ namespace vmdkfuse {
 class RequestLoop final : private vmdk::WaitListener {
  public:
   // `session` is mounted and outlives the loop. At most `most_threads` requests, 1 or more, are in
-  // work at once.
-  RequestLoop(fuse_session& session, unsigned most_threads);
+  // work at once; no more of them wait for requests than there are `processors`.
+  RequestLoop(fuse_session& session, unsigned most_threads, unsigned processors);
 
   // Serves until the kernel ends the connection. Returns 0, or the negative errno of a read from
   // the device that failed. Once only.

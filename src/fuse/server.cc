@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <condition_variable>
@@ -17,6 +18,7 @@
 #include "fuse/libfuse_log.h"
 #include "fuse/request_loop.h"
 #include "fuse/requests.h"
+#include "fuse/session.h"
 #include "fuse/true_size.h"
 
 namespace vmdkfuse {
@@ -26,31 +28,6 @@ using vmdk::Error;
 using vmdk::ErrorCode;
 using vmdk::Result;
 using vmdk::Status;
-
-struct DestroySession {
-  void operator()(fuse_session* session) const noexcept { fuse_session_destroy(session); }
-};
-
-using Session = std::unique_ptr<fuse_session, DestroySession>;
-
-// libfuse's parser of arguments, fed with separate strings.
-class Arguments {
- public:
-  ~Arguments() { fuse_opt_free_args(&arguments_); }
-
-  Arguments() = default;
-  Arguments(const Arguments&) = delete;
-  Arguments& operator=(const Arguments&) = delete;
-
-  bool add(const std::string& argument) noexcept {
-    return fuse_opt_add_arg(&arguments_, argument.c_str()) == 0;
-  }
-
-  fuse_args* get() noexcept { return &arguments_; }
-
- private:
-  fuse_args arguments_ = FUSE_ARGS_INIT(0, nullptr);
-};
 
 }  // namespace
 
@@ -63,7 +40,7 @@ class Server::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  Status mount();
+  Status attach(int device);
   Status start();
   Status wait();
 
@@ -75,7 +52,6 @@ class Server::Impl {
 
  private:
   void serve();
-  bool has_ended();
   Status wait_for_init();
   Status look_at_mount();
   Status show_size();
@@ -86,6 +62,8 @@ class Server::Impl {
 
   Front front_;
   LibfuseLog log_;
+  // Asked for before anybody may have lost the right to read it from the system's files.
+  const unsigned processors_ = std::thread::hardware_concurrency();
   Session session_;
   std::thread thread_;
   std::function<void()> on_end_;
@@ -99,26 +77,16 @@ class Server::Impl {
   int loop_result_ = 0;
 };
 
-Status Server::Impl::mount() {
-  Arguments arguments;
-  bool complete = arguments.add("vmdkfuse");
-  if (front_.options.trace)
-    complete = complete && arguments.add("-d");
-  for (const std::string& option : front_.options.mount_options)
-    complete = complete && arguments.add("-o" + option);
-  if (!complete)
-    return Error::from_errno(ENOMEM, front_.options.mountpoint);
+Status Server::Impl::attach(int device) {
   const fuse_lowlevel_ops handlers = request_handlers();
-  session_.reset(fuse_session_new(arguments.get(), &handlers, sizeof handlers, &front_));
-  const auto failed = [&](std::string_view what) {
-    std::string why = log_.take_collected();
-    return Error::make(ErrorCode::kIo, fmt::format("{}: {}{}{}", front_.options.mountpoint, what,
-                                                   why.empty() ? "" : ": ", why));
-  };
-  if (!session_)
-    return failed("mount options refused");
-  if (fuse_session_mount(session_.get(), front_.options.mountpoint.c_str()) != 0)
-    return failed("not mounted");
+  session_ = new_session(front_.options.mount_options, front_.options.trace, handlers, &front_);
+  // The form of a mountpoint by which libfuse is told that somebody else has mounted.
+  if (session_ == nullptr ||
+      fuse_session_mount(session_.get(), fmt::format("/dev/fd/{}", device).c_str()) != 0) {
+    close(device);
+    return Error::make(ErrorCode::kIo, fmt::format("{}: not served: {}", front_.options.mountpoint,
+                                                   log_.take_collected()));
+  }
   log_.take_collected();
   front_.on_init = [this] {
     const std::lock_guard lock(mutex_);
@@ -130,9 +98,6 @@ Status Server::Impl::mount() {
 }
 
 Server::Impl::~Impl() {
-  // Still mounted only where start() failed or was never called.
-  if (session_ && !has_ended())
-    fuse_session_unmount(session_.get());
   if (thread_.joinable())
     thread_.join();
   front_.notifier.stop();
@@ -141,7 +106,8 @@ Server::Impl::~Impl() {
 
 void Server::Impl::serve() {
   const int result =
-      RequestLoop(*session_, front_.options.single_thread ? 1 : front_.options.threads).run();
+      RequestLoop(*session_, front_.options.single_thread ? 1 : front_.options.threads, processors_)
+          .run();
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;
@@ -150,11 +116,6 @@ void Server::Impl::serve() {
   }
   if (on_end_)
     on_end_();
-}
-
-bool Server::Impl::has_ended() {
-  const std::lock_guard lock(mutex_);
-  return ended_;
 }
 
 Status Server::Impl::wait_for_init() {
@@ -237,9 +198,9 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::mount(vmdk::Disk& disk, MountOptions options) {
+Result<std::unique_ptr<Server>> Server::attach(vmdk::Disk& disk, MountOptions options, int device) {
   auto impl = std::make_unique<Impl>(disk, std::move(options));
-  RETURN_IF_ERROR(impl->mount());
+  RETURN_IF_ERROR(impl->attach(device));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

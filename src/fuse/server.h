@@ -48,12 +48,15 @@ struct ServerVersion {
 
 ServerVersion server_version();
 
-// The life of a mount: mount(), start(), wait(). Errors in any of them leave nothing mounted.
+// Serves a mount that is there already (fuse/device_mount.h): attach(), start(), wait(). Taking it
+// away, after an error too, is for whoever has mounted.
 class Server {
  public:
-  // Mounts. `disk` must outlive the server, which asks it for on_commit().
-  static vmdk::Result<std::unique_ptr<Server>> mount(vmdk::Disk& disk, MountOptions options);
-  // The session must have ended, or start() never been called (then it is unmounted here).
+  // Takes over `device`, the mount's descriptor of /dev/fuse, whatever it returns. Starts no
+  // thread. `disk` must outlive the server, which asks it for on_commit().
+  static vmdk::Result<std::unique_ptr<Server>> attach(vmdk::Disk& disk, MountOptions options,
+                                                      int device);
+  // Waits for the end of the session, unless start() was never called.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

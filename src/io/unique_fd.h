@@ -31,6 +31,9 @@ class UniqueFd {
 
   int get() const noexcept { return fd_; }
 
+  // The caller closes it.
+  int release() noexcept { return std::exchange(fd_, -1); }
+
   explicit operator bool() const noexcept { return fd_ >= 0; }
 
  private:

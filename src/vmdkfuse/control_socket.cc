@@ -11,8 +11,10 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -27,6 +29,8 @@ using vmdk::Status;
 using vmdk::UniqueFd;
 
 constexpr const char* kFolderName = "vmdkfuse";
+// Of the line that tells what the daemon is restricted by.
+constexpr std::string_view kLandlock = "landlock ";
 
 std::string socket_name(dev_t device) {
   return fmt::format("{}:{}", major(device), minor(device));
@@ -46,11 +50,17 @@ const sockaddr* general(const sockaddr_un& address) noexcept {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
-bool is_ours_alone(const struct stat& found) noexcept {
-  return S_ISDIR(found.st_mode) && found.st_uid == geteuid() && (found.st_mode & 077U) == 0;
+std::filesystem::path folder_of_root() {
+  return std::filesystem::path("/run") / kFolderName;
 }
 
-Status make_private_folder(const std::filesystem::path& folder) {
+// Others may know a name in it and go through it, nothing more.
+bool is_ours_alone(const struct stat& found) noexcept {
+  return S_ISDIR(found.st_mode) && found.st_uid == geteuid() && (found.st_mode & 066U) == 0;
+}
+
+// `open`: others may go through it.
+Status make_private_folder(const std::filesystem::path& folder, bool open) {
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return Error::from_errno(errno, folder.string());
 
@@ -61,6 +71,24 @@ Status make_private_folder(const std::filesystem::path& folder) {
   if (!is_ours_alone(found))
     return Error::make(ErrorCode::kDenied,
                        fmt::format("{}: not a folder of ours alone", folder.string()));
+  if (open && chmod(folder.c_str(), 0711) != 0)
+    return Error::from_errno(errno, folder.string());
+  return {};
+}
+
+// Whoever owns the folder above, or may write to it, could put another one in the place of ours;
+// in a sticky one only its owner can.
+Status require_own_parent(const std::filesystem::path& folder) {
+  struct stat found {};
+
+  const auto parent = folder.parent_path();
+  if (stat(parent.c_str(), &found) != 0)
+    return Error::from_errno(errno, parent.string());
+  const bool owned = found.st_uid == geteuid() || found.st_uid == 0;
+  if (!S_ISDIR(found.st_mode) || !owned ||
+      ((found.st_mode & 022U) != 0 && (found.st_mode & S_ISVTX) == 0))
+    return Error::make(ErrorCode::kDenied,
+                       fmt::format("{}: others can replace folders there", parent.string()));
   return {};
 }
 
@@ -85,7 +113,7 @@ std::optional<ucred> peer_of(int socket) noexcept {
 
 std::optional<std::filesystem::path> control_folder() {
   if (geteuid() == 0)
-    return std::filesystem::path("/run") / kFolderName;
+    return folder_of_root();
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && *runtime == '/')
     return std::filesystem::path(runtime) / kFolderName;
@@ -99,28 +127,33 @@ std::optional<std::filesystem::path> control_folder() {
   return usual / kFolderName;
 }
 
-Result<ControlSocket> ControlSocket::listen(dev_t device) {
+Result<ControlName> ControlName::bind(dev_t device, std::optional<uid_t> owner, UniqueFd& socket) {
   const auto folder = control_folder();
   if (!folder)
     return Error::make(ErrorCode::kUnsupported, "there is no XDG_RUNTIME_DIR");
-  RETURN_IF_ERROR(make_private_folder(*folder));
+  RETURN_IF_ERROR(require_own_parent(*folder));
+  RETURN_IF_ERROR(make_private_folder(*folder, owner.has_value()));
   std::filesystem::path path = *folder / socket_name(device);
   ASSIGN_OR_RETURN(const sockaddr_un address, address_of(path));
-  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const UniqueFd lock = lock_folder(*folder);
   // The number is ours now, so a name left by somebody who died is of no use to anybody.
   unlink(path.c_str());
 
   struct stat bound {};
 
-  if (!listener || bind(listener.get(), general(address), sizeof address) != 0 ||
-      ::listen(listener.get(), 16) != 0 || lstat(path.c_str(), &bound) != 0)
+  if (!made || ::bind(made.get(), general(address), sizeof address) != 0 ||
+      lstat(path.c_str(), &bound) != 0)
     return Error::from_errno(errno, path.string());
-  return ControlSocket(std::move(path), bound.st_ino, std::move(listener));
+  ControlName name(std::move(path), bound.st_ino);
+  if (owner && lchown(name.path_.c_str(), *owner, static_cast<gid_t>(-1)) != 0)
+    return Error::from_errno(errno, name.path_.string());
+  socket = std::move(made);
+  return name;
 }
 
-ControlSocket::~ControlSocket() {
-  if (!listener_)
+ControlName::~ControlName() {
+  if (path_.empty())
     return;
   const UniqueFd lock = lock_folder(path_.parent_path());
 
@@ -129,6 +162,12 @@ ControlSocket::~ControlSocket() {
   // The kernel gives our mount's number to the next one before we have ended.
   if (lstat(path_.c_str(), &found) == 0 && found.st_ino == inode_)
     unlink(path_.c_str());
+}
+
+Result<ControlSocket> ControlSocket::listen(UniqueFd bound, int landlock_abi) {
+  if (::listen(bound.get(), 16) != 0)
+    return Error::from_errno(errno, "listen");
+  return ControlSocket(std::move(bound), fmt::format("{}{}\n", kLandlock, landlock_abi));
 }
 
 void ControlSocket::accept_peers() {
@@ -158,7 +197,9 @@ std::optional<ControlClient> ControlClient::connect(dev_t device, std::optional<
   std::vector<std::filesystem::path> folders;
   if (auto own = control_folder())
     folders.push_back(*std::move(own));
-  if (geteuid() == 0 && owner && *owner != 0)
+  if (geteuid() != 0)
+    folders.push_back(folder_of_root());
+  else if (owner && *owner != 0)
     folders.push_back(std::filesystem::path("/run/user") / std::to_string(*owner) / kFolderName);
   for (const auto& folder : folders) {
     const auto address = address_of(folder / socket_name(device));
@@ -173,7 +214,29 @@ std::optional<ControlClient> ControlClient::connect(dev_t device, std::optional<
   return std::nullopt;
 }
 
+std::optional<int> ControlClient::landlock_abi(std::chrono::milliseconds limit) {
+  bool timed_out = false;
+  const auto line = read_line(limit, timed_out);
+  if (!line)
+    return std::nullopt;
+  int abi = 0;
+  const char* end = line->data() + line->size();
+  if (line->starts_with(kLandlock) &&
+      std::from_chars(line->data() + kLandlock.size(), end, abi).ptr == end)
+    return abi;
+  received_.insert(0, *line + '\n');
+  return std::nullopt;
+}
+
 std::optional<std::string> ControlClient::next_line(std::optional<std::chrono::milliseconds> limit,
+                                                    bool& timed_out) {
+  auto line = read_line(limit, timed_out);
+  while (line && line->starts_with(kLandlock))
+    line = read_line(limit, timed_out);
+  return line;
+}
+
+std::optional<std::string> ControlClient::read_line(std::optional<std::chrono::milliseconds> limit,
                                                     bool& timed_out) {
   timed_out = false;
   const auto deadline =

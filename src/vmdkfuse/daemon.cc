@@ -8,6 +8,7 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -17,13 +18,16 @@
 #include "base/text.h"
 #include "fuse/server.h"
 #include "io/posix_file_system.h"
-#include "vmdkfuse/bdi.h"
+#include "vmdkfuse/confinement.h"
 #include "vmdkfuse/control_socket.h"
 #include "vmdkfuse/environment.h"
 #include "vmdkfuse/exit_codes.h"
 #include "vmdkfuse/fuse_device.h"
 #include "vmdkfuse/mount_plan.h"
+#include "vmdkfuse/mounter.h"
 #include "vmdkfuse/mountpoint.h"
+#include "vmdkfuse/own_file.h"
+#include "vmdkfuse/privileges.h"
 #include "vmdkfuse/readiness.h"
 #include "vmdkfuse/supervisor.h"
 #include "vmdkfuse/unmount.h"
@@ -39,7 +43,8 @@ using vmdk::Status;
 
 class Daemon {
  public:
-  explicit Daemon(const Options& options) : options_(options), log_(options.log_threshold) {}
+  Daemon(const Options& options, bool in_background)
+      : options_(options), in_background_(in_background), log_(options.log_threshold) {}
 
   // Everything up to a mount that serves. kBusy with EINTR: a signal came first.
   Status start();
@@ -48,10 +53,12 @@ class Daemon {
 
  private:
   Status prepare_mountpoint();
+  Status hand_over();
   Status open_disk();
   Status start_mount();
   Status mount();
-  void listen();
+  void close_inherited();
+  Status publish();
   void describe();
   void repeat_salvaged();
   std::string close_all();
@@ -60,12 +67,18 @@ class Daemon {
   const std::string& image() const { return options_.arguments[0]; }
 
   const Options& options_;
+  const bool in_background_;
   Log log_;
+  // What is held open because it could not be opened any more when it is needed.
+  const ManagerSocket manager_;
+  vmdk::UniqueFd null_device_;
+  std::vector<int> inherited_;
+  int landlock_abi_ = 0;  // 0: not restricted
   // In the order of their making; the files' locks go before the peers of the socket hear the end.
   std::optional<ControlSocket> control_;
-  PidFile pid_file_;
   vmdk::PosixFileSystem file_system_;
   Mountpoint mountpoint_;
+  std::optional<Mounter> mounter_;
   std::unique_ptr<Disk> disk_;
   std::unique_ptr<Supervisor> supervisor_;
   std::unique_ptr<Server> server_;
@@ -101,12 +114,29 @@ bool is_write_protected(const Error& error) {
   return error.message().ends_with(": " + std::generic_category().message(err));
 }
 
-// Who cannot have the image alone may perhaps read it.
+// Who cannot have the image alone may perhaps read it; who is not root any more is told so.
 Error with_way_out(Error error, const Options& options) {
+  if (options.account && error.hint().empty() && error.errno_value() == EACCES)
+    return std::move(error).with_hint(
+        fmt::format("image files are opened as {} (--user)", options.account->name));
   if (options.share || error.hint() != vmdk::kInUseHint)
     return error;
   return std::move(error).with_hint(
       fmt::format("{}, or read beside it: -r --share", vmdk::kInUseHint));
+}
+
+// From here on only the mounter has the rights of root, and image files are opened with those of
+// the user: a path in an image reaches nothing that he cannot reach.
+Status Daemon::hand_over() {
+  if (!options_.account)
+    return {};
+  RETURN_IF_ERROR(become(*options_.account));
+  // The daemon gives its mount the size of the disk by its name.
+  if (access(mountpoint_.path.c_str(), F_OK) == 0)
+    return {};
+  return Error::from_errno(errno, mountpoint_.path)
+      .with_hint(fmt::format("user {} (--user) has to be able to reach the mountpoint",
+                             options_.account->name));
 }
 
 Status Daemon::open_disk() {
@@ -126,6 +156,8 @@ Status Daemon::open_disk() {
   if (!disk)
     return with_way_out(with_descriptor_hint(std::move(disk).error()), options_);
   disk_ = *std::move(disk);
+  if (!options_.overlay.empty() && options_.overlay != "tmp")
+    RETURN_IF_ERROR(require_own_file(options_.overlay));
   if (options_.share)
     log_.warning(fmt::format("{}: read beside a writer: the view may be torn", image()));
   return {};
@@ -139,28 +171,47 @@ Status Daemon::interrupted() const {
 
 Status Daemon::mount() {
   ASSIGN_OR_RETURN(MountOptions plan, plan_mount(options_, mountpoint_, *disk_, log_.sink()));
-  ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_));
-  auto server = Server::mount(*disk_, std::move(plan));
-  if (!server) {
+  ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_, manager_));
+  auto device = mounter_->mount(plan.read_only);
+  if (!device) {
     std::string hint = mount_hint();
-    const std::string& text = server.error().message();
+    const std::string& text = device.error().message();
     const bool refused = text.find("not permitted") != std::string::npos ||
                          text.find("Permission denied") != std::string::npos;
-    return hint.empty() || !refused ? std::move(server).error()
-                                    : std::move(server).error().with_hint(std::move(hint));
+    return hint.empty() || !refused ? std::move(device).error()
+                                    : std::move(device).error().with_hint(std::move(hint));
   }
-  server_ = *std::move(server);
+  ASSIGN_OR_RETURN(server_, Server::attach(*disk_, std::move(plan), device->release()));
   server_->on_last_close([this] { supervisor_->last_file_closed(); });
   server_->on_end([this] { supervisor_->session_ended(); });
+  close_inherited();
+  // Before the first thread: the system keeps such things for each.
+  ASSIGN_OR_RETURN(landlock_abi_, confine(options_.sandbox, mountpoint_.path, log_));
   return server_->start();
 }
 
-void Daemon::listen() {
-  auto control = ControlSocket::listen(server_->device());
+// Rights too, which the sandbox does not touch.
+void Daemon::close_inherited() {
+  if (options_.sandbox == SandboxChoice::kOff && !options_.account)
+    return;
+  for (const int descriptor : inherited_) {
+    if (descriptor != options_.ready_fd)
+      close(descriptor);
+  }
+}
+
+// The mount serves; now its names may appear.
+Status Daemon::publish() {
+  ASSIGN_OR_RETURN(Mounter::Published published, mounter_->publish());
+  auto control =
+      published.socket
+          ? ControlSocket::listen(std::move(published.socket), landlock_abi_)
+          : Result<ControlSocket>(Error::make(ErrorCode::kUnsupported, published.why_no_socket));
   if (control)
     control_.emplace(*std::move(control));
   else
     log_.info(fmt::format("no socket for vmdkfuse -u: {}", control.error().message()));
+  return {};
 }
 
 void Daemon::describe() {
@@ -174,27 +225,37 @@ void Daemon::describe() {
   log_.info(fmt::format("{}{}: {}, {} allocated", options_.arguments[1],
                         mountpoint_.directory ? "/flat" : "", vmdk::format_size(disk_->capacity()),
                         vmdk::format_size(disk_->allocated())));
-  if (geteuid() != 0)
+  if (!root_mounts(options_))
     log_.info("root cannot read this mount unless -o allow_root or allow_other is given");
 }
 
 Status Daemon::start_mount() {
   RETURN_IF_ERROR(interrupted());
   RETURN_IF_ERROR(require_spare_descriptors());
-  RETURN_IF_ERROR(mount());
-  auto status = pid_file_.write(options_.pid_file);
-  // Nobody has seen the mount yet.
-  if (!status)
+  auto status = mount();
+  if (status)
+    status = publish();
+  if (!status) {
+    // Ends the session where there is one: nobody has seen it yet.
+    static_cast<void>(mounter_->unmount(true));
     server_.reset();
+  }
   return status;
 }
 
 Status Daemon::start() {
+  inherited_ = inherited_descriptors();
   prepare_process();
   if (!options_.log_file.empty())
     RETURN_IF_ERROR(log_.open_file(options_.log_file));
   RETURN_IF_ERROR(prepare_mountpoint());
   RETURN_IF_ERROR(check_fuse_device());
+  RETURN_IF_ERROR(require_sandbox(options_.sandbox));
+  if (in_background_)
+    null_device_ = open_null_device();
+  ASSIGN_OR_RETURN(Mounter mounter, Mounter::start(options_, mountpoint_.path));
+  mounter_.emplace(std::move(mounter));
+  RETURN_IF_ERROR(hand_over());
   RETURN_IF_ERROR(open_disk());
   // Before the first request, which may change what is described.
   describe();
@@ -202,9 +263,8 @@ Status Daemon::start() {
     disk_->abandon();
     return status;
   }
-  listen();
   if (options_.tune_bdi) {
-    for (const std::string& line : tune_bdi(server_->device()))
+    for (const std::string& line : mounter_->tune_bdi())
       log_.warning(line);
   }
   return {};
@@ -220,7 +280,7 @@ void Daemon::repeat_salvaged() {
 
 void Daemon::announce(Reporter& reporter) {
   tell_ready(options_.ready_fd);
-  notify_manager(fmt::format("READY=1\nMAINPID={}", getpid()));
+  manager_.notify(fmt::format("READY=1\nMAINPID={}", getpid()));
   if (!reporter.in_background()) {
     log_.stay_in_foreground();
     if (!options_.log_file.empty())
@@ -229,7 +289,7 @@ void Daemon::announce(Reporter& reporter) {
   }
   log_.leave_stderr();
   repeat_salvaged();
-  leave_terminal();
+  leave_terminal(std::move(null_device_));
   reporter.ready();
 }
 
@@ -257,10 +317,12 @@ std::string Daemon::close_all() {
 }
 
 int Daemon::serve_to_the_end() {
-  supervisor_->run(mountpoint_.path, server_->device(), control_ ? &*control_ : nullptr);
+  supervisor_->run(
+      mountpoint_.path, [this](bool detach) { return mounter_->unmount(detach); },
+      control_ ? &*control_ : nullptr);
   if (control_)
     control_->say("closing");
-  notify_manager("STOPPING=1");
+  manager_.notify("STOPPING=1");
   const std::string verdict = close_all();
   if (!verdict.empty())
     log_.error(verdict);
@@ -276,7 +338,7 @@ int exit_code_of(const Error& error) {
 }  // namespace
 
 int run_daemon(const Options& options, Reporter& reporter) {
-  Daemon daemon(options);
+  Daemon daemon(options, reporter.in_background());
   if (const auto status = daemon.start(); !status) {
     const std::string text = status.error().to_text();
     const int exit_code = exit_code_of(status.error());

@@ -7,7 +7,12 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <initializer_list>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,6 +25,18 @@ namespace {
 // The kernel's end of the mount, events, the socket and its peers, the log, looks at the table of
 // mounts, the pipes of fusermount3.
 constexpr std::size_t kSpareDescriptors = 24;
+constexpr int kFirstDescriptor = STDERR_FILENO + 1;
+
+// From the first that is no standard stream. None where /proc is not mounted.
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    if (const int fd = std::atoi(entry.path().filename().c_str()); fd >= kFirstDescriptor)
+      found.push_back(fd);
+  }
+  return found;
+}
 
 }  // namespace
 
@@ -35,6 +52,8 @@ sigset_t ending_signals() noexcept {
 void prepare_process() noexcept {
   const sigset_t set = ending_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // The log's times need no file any more.
+  tzset();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   rlimit files{};
@@ -75,16 +94,43 @@ bool ending_signal_pending() noexcept {
          sigismember(&pending, SIGTERM) == 1;
 }
 
-void leave_terminal() noexcept {
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null >= 0) {
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-      dup2(null, fd);
-    if (null > STDERR_FILENO)
-      close(null);
+vmdk::UniqueFd open_null_device() noexcept {
+  return vmdk::UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
+void leave_terminal(vmdk::UniqueFd null) noexcept {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (null)
+      dup2(null.get(), fd);
   }
   // A daemon must not keep a file system busy; the root always is.
   [[maybe_unused]] const int ignored = chdir("/");
+}
+
+std::vector<int> inherited_descriptors() {
+  std::vector<int> found;
+  for (const int fd : open_descriptors()) {
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+      found.push_back(fd);
+  }
+  return found;
+}
+
+vmdk::UniqueFd close_all_but(vmdk::UniqueFd kept) {
+  if (kept.get() != kFirstDescriptor) {
+    if (dup3(kept.get(), kFirstDescriptor, O_CLOEXEC) < 0)
+      return kept;
+    kept = vmdk::UniqueFd(kFirstDescriptor);
+  }
+  // Before Linux 5.9 one by one.
+  if (close_range(kFirstDescriptor + 1, UINT_MAX, 0) != 0) {
+    for (const int fd : open_descriptors()) {
+      if (fd > kFirstDescriptor)
+        close(fd);
+    }
+  }
+  return kept;
 }
 
 }  // namespace vmdkfuse

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <csignal>
+#include <vector>
+
+#include "io/unique_fd.h"
 
 #include <vmdk/result.h>
 
@@ -25,7 +28,19 @@ vmdk::Error with_descriptor_hint(vmdk::Error error);
 // Whether an ending signal has come that nobody has taken yet.
 bool ending_signal_pending() noexcept;
 
-// Turns stdin, stdout and stderr to /dev/null and leaves the working directory.
-void leave_terminal() noexcept;
+// None where there is no /dev/null.
+vmdk::UniqueFd open_null_device() noexcept;
+
+// Turns stdin, stdout and stderr to `null` (left as they are if it is not open) and leaves the
+// working directory.
+void leave_terminal(vmdk::UniqueFd null) noexcept;
+
+// Descriptors from 3 on that whoever started us left open to us. Requires: we have opened none that
+// stays open at exec.
+std::vector<int> inherited_descriptors();
+
+// Closes all from 3 on but `kept`, which is returned with another number. For a process that will
+// not touch objects any more that own the others.
+vmdk::UniqueFd close_all_but(vmdk::UniqueFd kept);
 
 }  // namespace vmdkfuse

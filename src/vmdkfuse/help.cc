@@ -91,6 +91,15 @@ Tuning
       --tune-bdi        as root: raise the kernel's read-ahead and dirty limits
                         of this mount; prints what it did
 
+Rights
+      --user=NAME[:GROUP]  as root: mount, then open the image and serve as this
+                        user, with nothing left of root's rights
+      --sandbox=MODE    once all is open, no file can be opened any more, no
+                        program started, no network used  [auto]
+                          auto  as far as the kernel can (Landlock)
+                          on    not at all without
+                          off
+
 Running
   -f, --foreground      stay in the foreground
   -d, --debug           the same, and print every request

@@ -1,6 +1,7 @@
 #include "vmdkfuse/list_command.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,9 @@
 
 namespace vmdkfuse {
 namespace {
+
+// A daemon that is busy with its last commit does not answer at once.
+constexpr std::chrono::milliseconds kPatience{500};
 
 // JSON shows U+FFFD where the bytes are not UTF-8; then they are there exactly as well.
 void put_bytes(nlohmann::json& object, const std::string& key, const std::string& bytes) {
@@ -47,7 +51,8 @@ std::string mounts_as_json(const std::vector<ListedMount>& mounts) {
   json list = json::array();
   for (const ListedMount& each : mounts) {
     json entry = {{"mode", each.mount.read_only ? "ro" : "rw"},
-                  {"pid", each.daemon ? json(*each.daemon) : json(nullptr)}};
+                  {"pid", each.daemon ? json(*each.daemon) : json(nullptr)},
+                  {"landlockAbi", each.landlock_abi ? json(*each.landlock_abi) : json(nullptr)}};
     put_bytes(entry, "image", each.mount.source);
     put_bytes(entry, "mountpoint", each.mount.mountpoint);
     list.push_back(std::move(entry));
@@ -62,9 +67,13 @@ int list_mounts(bool json) {
   for (MountEntry& entry : read_mount_table()) {
     if (entry.type != kFileSystemType)
       continue;
-    const auto client = ControlClient::connect(entry.device, entry.user_id);
-    mounts.push_back(
-        {std::move(entry), client ? std::optional<pid_t>(client->daemon()) : std::nullopt});
+    auto client = ControlClient::connect(entry.device, entry.user_id);
+    ListedMount& listed = mounts.emplace_back(ListedMount{.mount = std::move(entry)});
+    if (!client)
+      continue;
+    listed.daemon = client->daemon();
+    if (json)
+      listed.landlock_abi = client->landlock_abi(kPatience);
   }
   return print_result(json ? mounts_as_json(mounts) : mounts_as_text(mounts));
 }

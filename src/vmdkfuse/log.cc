@@ -2,18 +2,22 @@
 
 #include <fcntl.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include <spdlog/logger.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 
 #include "base/text.h"
 #include "io/unique_fd.h"
+#include "vmdkfuse/own_file.h"
 
 namespace vmdkfuse {
 namespace {
@@ -33,6 +37,34 @@ spdlog::level::level_enum level_of(LogThreshold threshold) noexcept {
   }
   return spdlog::level::warn;
 }
+
+// The library's own sink for files opens them by name, and leaves them open at exec.
+class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  DescriptorSink(vmdk::UniqueFd file, std::string path)
+      : file_(std::move(file)), path_(std::move(path)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    const char* from = line.data();
+    const char* const end = from + line.size();
+    while (from != end) {
+      const ssize_t put = ::write(file_.get(), from, static_cast<std::size_t>(end - from));
+      if (put > 0)
+        from += put;
+      else if (put == 0 || errno != EINTR)
+        // The logger tells stderr, now and then.
+        throw spdlog::spdlog_ex(path_, put == 0 ? EIO : errno);
+    }
+  }
+
+  void flush_() override {}
+
+  const vmdk::UniqueFd file_;
+  const std::string path_;
+};
 
 }  // namespace
 
@@ -67,15 +99,8 @@ class Log::Impl {
   }
 
   vmdk::Status open_file(const std::string& path) {
-    // Asked for by itself, because the sink would make the folders that are missing.
-    const vmdk::UniqueFd probe(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-    if (!probe)
-      return vmdk::Error::from_errno(errno, path);
-    try {
-      file_ = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
-    } catch (const spdlog::spdlog_ex&) {
-      return vmdk::Error::from_errno(errno, path);
-    }
+    ASSIGN_OR_RETURN(vmdk::UniqueFd file, open_own_file(path, O_APPEND, 0666));
+    file_ = std::make_shared<DescriptorSink>(std::move(file), path);
     file_->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %P %l: %v");
     return {};
   }

@@ -33,7 +33,7 @@ class Log {
 
   void debug(std::string_view text) { write(LogThreshold::kDebug, text); }
 
-  // Opens the file (created, appended to) for use by leave_stderr().
+  // Opens the file (created, appended to; own_file.h) for use by leave_stderr().
   vmdk::Status open_file(const std::string& path);
   // From here on to the file, or to syslog where no file was opened.
   void leave_stderr();

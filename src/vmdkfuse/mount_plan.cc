@@ -32,23 +32,6 @@ bool asks_for(const Options& options, std::string_view name) {
          options.mount_options.end();
 }
 
-std::vector<std::string> plan_mount_options(const Options& options, bool read_only) {
-  const std::string image = std::filesystem::absolute(options.arguments[0]).lexically_normal();
-  std::vector<std::string> result = {"fsname=" + escape_option(image), "subtype=vmdkfuse",
-                                     read_only ? "ro" : "rw"};
-  // The kernel checks owner and permissions; we never look at who asks.
-  result.emplace_back("default_permissions");
-  // Root's mounts are for everybody whom the permissions let in. Others need user_allow_other in
-  // /etc/fuse.conf and have to say that they want it.
-  if (geteuid() == 0 && !asks_for(options, "allow_root") && !asks_for(options, "allow_other"))
-    result.emplace_back("allow_other");
-  for (const std::string& option : options.mount_options) {
-    if (option != "default_permissions")
-      result.push_back(option);
-  }
-  return result;
-}
-
 mode_t plan_mode(const Options& options, const vmdk::Disk& disk) {
   const mode_t mode = options.mode.value_or(disk.permissions() & 0666U);
   return disk.writable() ? mode : mode & ~static_cast<mode_t>(0222);
@@ -109,6 +92,27 @@ vmdk::OpenOptions plan_open(const Options& options, vmdk::LogSink log) {
   open.commit_interval = std::chrono::seconds(options.commit_seconds);
   open.log = std::move(log);
   return open;
+}
+
+std::vector<std::string> plan_mount_options(const Options& options, bool read_only) {
+  const std::string image = std::filesystem::absolute(options.arguments[0]).lexically_normal();
+  std::vector<std::string> result = {"fsname=" + escape_option(image), "subtype=vmdkfuse",
+                                     read_only ? "ro" : "rw"};
+  // The kernel checks owner and permissions; we never look at who asks.
+  result.emplace_back("default_permissions");
+  // Root's mounts are for everybody whom the permissions let in. Others need user_allow_other in
+  // /etc/fuse.conf and have to say that they want it.
+  if (root_mounts(options) && !asks_for(options, "allow_root") && !asks_for(options, "allow_other"))
+    result.emplace_back("allow_other");
+  for (const std::string& option : options.mount_options) {
+    if (option != "default_permissions")
+      result.push_back(option);
+  }
+  return result;
+}
+
+bool root_mounts(const Options& options) noexcept {
+  return geteuid() == 0 || options.account.has_value();
 }
 
 unsigned default_threads(unsigned cpus) noexcept {

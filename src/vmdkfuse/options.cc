@@ -1,6 +1,7 @@
 #include "vmdkfuse/options.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -161,6 +162,25 @@ Status threads(Options& options, std::string_view value) {
   return {};
 }
 
+Status user(Options& options, std::string_view value) {
+  if (geteuid() != 0)
+    return usage("only root can hand the daemon to another user");
+  ASSIGN_OR_RETURN(options.account, find_account(value));
+  return {};
+}
+
+Status sandbox(Options& options, std::string_view value) {
+  if (value == "auto")
+    options.sandbox = SandboxChoice::kAuto;
+  else if (value == "on")
+    options.sandbox = SandboxChoice::kOn;
+  else if (value == "off")
+    options.sandbox = SandboxChoice::kOff;
+  else
+    return usage(fmt::format("\"{}\" is none of auto, on, off", value));
+  return {};
+}
+
 Status ready_fd(Options& options, std::string_view value) {
   ASSIGN_OR_RETURN(const int fd, to_number<int>(value, 0, 1 << 20));
   if (fcntl(fd, F_GETFD) < 0)
@@ -200,6 +220,8 @@ constexpr std::array kRules = {
     Rule{"table-cache", 0, true, true, table_cache},
     Rule{"threads", 0, true, true, threads},
     Rule{"tune-bdi", 0, false, true, assign<&O::tune_bdi, true>},
+    Rule{"user", 0, true, true, user},
+    Rule{"sandbox", 0, true, true, sandbox},
     Rule{"foreground", 'f', false, true, assign<&O::foreground, true>},
     Rule{"debug", 'd', false, true, debug},
     Rule{"single-thread", 's', false, true, assign<&O::single_thread, true>},

@@ -15,10 +15,13 @@
 #include <vmdk/units.h>
 
 #include "vmdkfuse/log.h"
+#include "vmdkfuse/privileges.h"
 
 namespace vmdkfuse {
 
 enum class Action { kMount, kUnmount, kList, kHelp, kHelpAll, kVersion };
+
+enum class SandboxChoice { kAuto, kOn, kOff };
 
 enum class CacheChoice { kAuto, kWriteback, kWritethrough, kNone };
 
@@ -54,6 +57,9 @@ struct Options {
   std::uint64_t table_cache = 256 * vmdk::kMiB;
   std::optional<unsigned> threads;
   bool tune_bdi = false;
+
+  std::optional<Account> account;  // whom root hands the daemon to
+  SandboxChoice sandbox = SandboxChoice::kAuto;
 
   bool foreground = false;
   bool trace = false;

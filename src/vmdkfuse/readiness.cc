@@ -11,10 +11,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include <fmt/format.h>
 
-#include "io/unique_fd.h"
+#include "vmdkfuse/own_file.h"
 
 namespace vmdkfuse {
 namespace {
@@ -37,7 +38,7 @@ void tell_failed(std::optional<int> fd, std::string_view text) {
   write_line(fd, fmt::format("FAIL {}\n", text.substr(0, text.find('\n'))));
 }
 
-void notify_manager(std::string_view state) noexcept {
+ManagerSocket::ManagerSocket() noexcept {
   const char* name = std::getenv("NOTIFY_SOCKET");
   sockaddr_un address{};
   if (name == nullptr || std::strlen(name) < 2 || std::strlen(name) >= sizeof address.sun_path ||
@@ -47,21 +48,42 @@ void notify_manager(std::string_view state) noexcept {
   std::memcpy(address.sun_path, name, std::strlen(name));
   if (address.sun_path[0] == '@')
     address.sun_path[0] = '\0';
-  const vmdk::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  vmdk::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(name));
-  if (socket)
-    sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
-           reinterpret_cast<const sockaddr*>(&address), length);
+  if (socket && connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0)
+    socket_ = std::move(socket);
 }
 
-vmdk::Status PidFile::write(const std::string& path) {
+void ManagerSocket::notify(std::string_view state) const noexcept {
+  if (socket_)
+    send(socket_.get(), state.data(), state.size(), MSG_NOSIGNAL);
+}
+
+vmdk::Status PidFile::open(const std::string& path) {
   if (path.empty())
     return {};
-  const vmdk::UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const std::string text = fmt::format("{}\n", getpid());
-  if (!file || ::write(file.get(), text.data(), text.size()) < 0)
-    return vmdk::Error::from_errno(errno, path);
+  // The working directory may be another one later.
   path_ = std::filesystem::absolute(path).string();
+  made_ = access(path.c_str(), F_OK) != 0;
+  auto file = open_own_file(path, 0, 0644);
+  if (!file) {
+    path_.clear();
+    return std::move(file).error();
+  }
+  file_ = *std::move(file);
+  return {};
+}
+
+vmdk::Status PidFile::write(pid_t pid) {
+  if (path_.empty())
+    return {};
+  const std::string text = fmt::format("{}\n", pid);
+  // EINVAL: of a device, which has nothing to be cut.
+  if ((ftruncate(file_.get(), 0) != 0 && errno != EINVAL) ||
+      ::write(file_.get(), text.data(), text.size()) < 0)
+    return vmdk::Error::from_errno(errno, path_);
+  file_ = vmdk::UniqueFd();
+  pid_ = pid;
   return {};
 }
 
@@ -69,8 +91,9 @@ PidFile::~PidFile() {
   if (path_.empty())
     return;
   std::ifstream file(path_);
-  pid_t pid = 0;
-  if (file >> pid && pid == getpid())
+  pid_t found = 0;
+  const bool names_somebody = static_cast<bool>(file >> found);
+  if (pid_ ? names_somebody && found == *pid_ : made_ && !names_somebody)
     unlink(path_.c_str());
 }
 

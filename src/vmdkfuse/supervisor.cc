@@ -10,13 +10,11 @@
 #include <cerrno>
 #include <csignal>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "vmdkfuse/environment.h"
-#include "vmdkfuse/mount_table.h"
-#include "vmdkfuse/readiness.h"
-#include "vmdkfuse/unmount.h"
 
 namespace vmdkfuse {
 namespace {
@@ -31,14 +29,15 @@ constexpr int kQuickTries = 10;
 
 }  // namespace
 
-vmdk::Result<std::unique_ptr<Supervisor>> Supervisor::create(vmdk::Disk& disk, Log& log) {
+vmdk::Result<std::unique_ptr<Supervisor>> Supervisor::create(vmdk::Disk& disk, Log& log,
+                                                             const ManagerSocket& manager) {
   const sigset_t set = ending_signals();
   UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   UniqueFd events(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!signals || !events)
     return vmdk::Error::from_errno(errno, "signalfd, eventfd");
   return std::unique_ptr<Supervisor>(
-      new Supervisor(disk, log, std::move(signals), std::move(events)));
+      new Supervisor(disk, log, manager, std::move(signals), std::move(events)));
 }
 
 void Supervisor::wake() noexcept {
@@ -87,7 +86,7 @@ void Supervisor::take_signals() {
   while (read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
     log_.info(fmt::format("signal {} from process {}", signal.ssi_signo, signal.ssi_pid));
     if (stage_ == Stage::kServing)
-      notify_manager("STOPPING=1");
+      manager_.notify("STOPPING=1");
     stage_ = stage_ == Stage::kServing ? Stage::kUnmounting : Stage::kDetaching;
     said_busy_ = false;
     commit();
@@ -96,13 +95,7 @@ void Supervisor::take_signals() {
 }
 
 void Supervisor::try_to_leave() {
-  const auto top = mount_at(mountpoint_);
-  UnmountOutcome outcome;
-  const bool covered = !top || top->device != device_;
-  if (covered)
-    outcome = {Unmounted::kBusy, top ? "something else is mounted over it" : "detached already"};
-  else
-    outcome = unmount(mountpoint_, stage_ == Stage::kDetaching);
+  const UnmountOutcome outcome = unmount_(stage_ == Stage::kDetaching);
   if (outcome.result == Unmounted::kDone) {
     said_busy_ = false;
     return;
@@ -115,9 +108,9 @@ void Supervisor::try_to_leave() {
   next_try_ = std::chrono::steady_clock::now() + (quick_tries_ > 0 ? kQuickRetry : kRetry);
 }
 
-void Supervisor::run(const std::string& mountpoint, dev_t device, ControlSocket* control) {
+void Supervisor::run(const std::string& mountpoint, Unmount unmount, ControlSocket* control) {
   mountpoint_ = mountpoint;
-  device_ = device;
+  unmount_ = std::move(unmount);
   while (!ended_.load()) {
     wait_for_event(control);
     if (control != nullptr)

@@ -6,10 +6,9 @@
 // the session ends only when the kernel ends it; ending it ourselves would break a loop device.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,26 +18,37 @@
 #include "io/unique_fd.h"
 #include "vmdkfuse/control_socket.h"
 #include "vmdkfuse/log.h"
+#include "vmdkfuse/readiness.h"
+#include "vmdkfuse/unmount.h"
 
 namespace vmdkfuse {
 
 class Supervisor {
  public:
-  // `disk`, `log` must outlive this object. Requires: the ending signals are blocked.
-  static vmdk::Result<std::unique_ptr<Supervisor>> create(vmdk::Disk& disk, Log& log);
+  // All must outlive this object. Requires: the ending signals are blocked.
+  static vmdk::Result<std::unique_ptr<Supervisor>> create(vmdk::Disk& disk, Log& log,
+                                                          const ManagerSocket& manager);
 
   // From any thread; they do not block.
   void last_file_closed() noexcept;
   void session_ended() noexcept;
 
-  // Returns when the session has ended. `control` may be null.
-  void run(const std::string& mountpoint, dev_t device, ControlSocket* control);
+  // Takes the mount out of the tree; `detach`: also when it is in use.
+  using Unmount = std::function<UnmountOutcome(bool detach)>;
+
+  // Returns when the session has ended. `mountpoint` is for messages; `control` may be null.
+  void run(const std::string& mountpoint, Unmount unmount, ControlSocket* control);
 
  private:
   enum class Stage { kServing, kUnmounting, kDetaching };
 
-  Supervisor(vmdk::Disk& disk, Log& log, vmdk::UniqueFd signals, vmdk::UniqueFd events)
-      : disk_(disk), log_(log), signals_(std::move(signals)), events_(std::move(events)) {}
+  Supervisor(vmdk::Disk& disk, Log& log, const ManagerSocket& manager, vmdk::UniqueFd signals,
+             vmdk::UniqueFd events)
+      : disk_(disk),
+        log_(log),
+        manager_(manager),
+        signals_(std::move(signals)),
+        events_(std::move(events)) {}
 
   void wake() noexcept;
   void wait_for_event(const ControlSocket* control) const;
@@ -50,10 +60,11 @@ class Supervisor {
   // constant after construction, or while run() runs
   vmdk::Disk& disk_;
   Log& log_;
+  const ManagerSocket& manager_;
   const vmdk::UniqueFd signals_;
   const vmdk::UniqueFd events_;
   std::string mountpoint_;
-  dev_t device_ = 0;
+  Unmount unmount_;
 
   // set by any thread, then events_ is woken
   std::atomic<bool> ended_{false};

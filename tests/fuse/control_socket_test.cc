@@ -1,16 +1,22 @@
 #include "vmdkfuse/control_socket.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
+#include "support/child_process.h"
 #include "support/matchers.h"
+#include "support/temp_dir.h"
 
 namespace vmdkfuse::test {
 namespace {
@@ -26,6 +32,19 @@ class ControlSocketTest : public testing::Test {
       GTEST_SKIP() << "no folder for sockets: XDG_RUNTIME_DIR is not set";
   }
 
+  // A daemon that listens under its name.
+  struct Daemon {
+    ControlName name;
+    ControlSocket socket;
+  };
+
+  static vmdk::Result<Daemon> listen() {
+    vmdk::UniqueFd bound;
+    ASSIGN_OR_RETURN(ControlName name, ControlName::bind(kDevice, std::nullopt, bound));
+    ASSIGN_OR_RETURN(ControlSocket socket, ControlSocket::listen(std::move(bound), 7));
+    return Daemon{std::move(name), std::move(socket)};
+  }
+
   static std::string next_line(ControlClient& client) {
     bool timed_out = false;
     return client.next_line(std::chrono::seconds(10), timed_out).value_or("nothing");
@@ -33,15 +52,15 @@ class ControlSocketTest : public testing::Test {
 };
 
 TEST_F(ControlSocketTest, TellsPeersOfBeforeAndAfter) {
-  auto daemon = ControlSocket::listen(kDevice);
+  auto daemon = listen();
   ASSERT_OK(daemon);
   auto early = ControlClient::connect(kDevice, std::nullopt);
   ASSERT_TRUE(early);
   EXPECT_EQ(early->daemon(), getpid());
-  daemon->say("closing");
+  daemon->socket.say("closing");
   auto late = ControlClient::connect(kDevice, std::nullopt);
   ASSERT_TRUE(late);
-  daemon->say("done");
+  daemon->socket.say("done");
   for (ControlClient* each : {&*early, &*late}) {
     EXPECT_EQ(next_line(*each), "closing");
     EXPECT_EQ(next_line(*each), "done");
@@ -49,20 +68,102 @@ TEST_F(ControlSocketTest, TellsPeersOfBeforeAndAfter) {
 }
 
 TEST_F(ControlSocketTest, RemovesItsName) {
-  { ASSERT_OK(ControlSocket::listen(kDevice)); }
+  { ASSERT_OK(listen()); }
   EXPECT_FALSE(ControlClient::connect(kDevice, std::nullopt));
 }
 
 // The kernel gives a number away again while the daemon that had it is still closing its image.
 TEST_F(ControlSocketTest, LeavesTheNameOfTheNextDaemon) {
-  std::optional<ControlSocket> closing = *ControlSocket::listen(kDevice);
-  auto next = ControlSocket::listen(kDevice);
+  std::optional<Daemon> closing(std::move(*listen()));
+  auto next = listen();
   ASSERT_OK(next);
   closing.reset();
   auto client = ControlClient::connect(kDevice, std::nullopt);
   ASSERT_TRUE(client);
-  next->say("done");
+  next->socket.say("done");
   EXPECT_EQ(next_line(*client), "done");
+}
+
+TEST_F(ControlSocketTest, SaysWhatRestrictsTheDaemon) {
+  auto daemon = listen();
+  ASSERT_OK(daemon);
+  auto client = ControlClient::connect(kDevice, std::nullopt);
+  ASSERT_TRUE(client);
+  EXPECT_EQ(client->landlock_abi(std::chrono::milliseconds(10)), std::nullopt) << "nobody serves";
+  daemon->socket.accept_peers();
+  EXPECT_EQ(client->landlock_abi(std::chrono::seconds(10)), 7);
+  daemon->socket.say("closing");
+  EXPECT_EQ(next_line(*client), "closing");
+}
+
+// As an ordinary user, whose folder is where the environment says.
+class PlantedFolderTest : public testing::Test {
+ protected:
+  static constexpr uid_t kUser = 61234;
+  static constexpr uid_t kStranger = 61235;
+
+  void SetUp() override {
+    if (geteuid() != 0)
+      GTEST_SKIP() << "only root can make a stranger's folder";
+    ASSERT_EQ(chmod(dir_.path().c_str(), 01777), 0);
+    std::filesystem::create_directory(dir_ / "run");
+    give("run", kUser, 0700);
+  }
+
+  void give(const std::string& name, uid_t owner, mode_t mode) const {
+    ASSERT_EQ(lchown((dir_ / name).c_str(), owner, owner), 0);
+    ASSERT_EQ(chmod((dir_ / name).c_str(), mode), 0);
+  }
+
+  // What the user gets who binds a socket in `folder`/vmdkfuse.
+  std::string bind_in(const std::string& folder) const {
+    return vmdk::test::in_child_process([&]() -> std::string {
+      setenv("XDG_RUNTIME_DIR", (dir_ / folder).c_str(), 1);
+      if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0)
+        return "not that user";
+      vmdk::UniqueFd socket;
+      const auto name = ControlName::bind(kDevice, std::nullopt, socket);
+      return name ? "bound" : name.error().message().substr(dir_.path().native().size());
+    });
+  }
+
+  vmdk::test::TempDir dir_;
+};
+
+TEST_F(PlantedFolderTest, OursIsUsed) {
+  EXPECT_EQ(bind_in("run"), "bound");
+}
+
+TEST_F(PlantedFolderTest, AStrangersFolderIsNot) {
+  std::filesystem::create_directory(dir_ / "vmdkfuse");
+  give("vmdkfuse", kStranger, 0777);
+  EXPECT_EQ(bind_in("."), "/./vmdkfuse: not a folder of ours alone");
+  std::filesystem::create_directory(dir_ / "run/vmdkfuse");
+  give("run/vmdkfuse", kUser, 0770);
+  EXPECT_EQ(bind_in("run"), "/run/vmdkfuse: not a folder of ours alone");
+}
+
+TEST_F(PlantedFolderTest, ALinkIsNot) {
+  std::filesystem::create_directory(dir_ / "elsewhere");
+  give("elsewhere", kUser, 0700);
+  std::filesystem::create_directory_symlink(dir_ / "elsewhere", dir_ / "vmdkfuse");
+  EXPECT_EQ(bind_in("."), "/./vmdkfuse: not a folder of ours alone");
+  EXPECT_TRUE(std::filesystem::is_empty(dir_ / "elsewhere"));
+}
+
+// It could be taken away and another put in its place.
+TEST_F(PlantedFolderTest, OursInAStrangersFolderIsNot) {
+  give("run", kStranger, 0777);
+  EXPECT_EQ(bind_in("run"), "/run: others can replace folders there");
+  give("run", kUser, 0777);
+  EXPECT_EQ(bind_in("run"), "/run: others can replace folders there");
+}
+
+TEST_F(PlantedFolderTest, APlantedSocketGoes) {
+  std::filesystem::create_directory(dir_ / "run/vmdkfuse");
+  give("run/vmdkfuse", kUser, 0700);
+  std::ofstream(dir_ / "run/vmdkfuse/4000:1234") << "planted";
+  EXPECT_EQ(bind_in("run"), "bound");
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 #include "vmdkfuse/help.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -38,6 +42,45 @@ TEST(HelpTest, NothingIsExplainedThatDoesNotExist) {
     const std::string name = text.substr(at + 2, end - at - 2);
     EXPECT_NE(std::find(known.begin(), known.end(), name), known.end()) << name;
   }
+}
+
+// Those of other programs, in commands that the README shows.
+const std::vector<std::string_view> kOptionsOfOthers = {
+    "type", "repair", "buildtype", "device", "cap-add", "rm", "security-opt", "suite", "r--"};
+
+std::string readme() {
+  std::ifstream file(std::string(SOURCE_ROOT) + "/README.md");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(HelpTest, ReadmeNamesOnlyOptionsThatExist) {
+  const std::string text = readme();
+  ASSERT_NE(text, "");
+  const auto known = option_names();
+  int checked = 0;
+  for (std::size_t at = text.find("--"); at != std::string::npos; at = text.find("--", at + 2)) {
+    const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", at + 2);
+    const std::string name = text.substr(at + 2, end - at - 2);
+    if (name.empty() || name.front() == '-' || (at > 0 && text[at - 1] == '-'))
+      continue;
+    ++checked;
+    EXPECT_TRUE(std::find(known.begin(), known.end(), name) != known.end() ||
+                std::find(kOptionsOfOthers.begin(), kOptionsOfOthers.end(), name) !=
+                    kOptionsOfOthers.end())
+        << name;
+  }
+  EXPECT_GT(checked, 20);
+}
+
+// What --help-all says of an option's value, the README says too.
+TEST(HelpTest, ReadmeAndHelpAgreeOnRights) {
+  EXPECT_NE(full_help_text().find("--user=NAME[:GROUP]"), std::string::npos);
+  EXPECT_NE(readme().find("`NAME:GROUP`"), std::string::npos);
+  EXPECT_NE(readme().find("`--sandbox=auto` (the default), `on` (refuse to mount without), `off`"),
+            std::string::npos);
+  for (const char* value : {"\n                          auto ", "\n                          on ",
+                            "\n                          off\n"})
+    EXPECT_NE(full_help_text().find(value), std::string::npos) << value;
 }
 
 TEST(HelpTest, VersionNamesProgramAndLibrary) {

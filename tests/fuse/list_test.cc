@@ -14,7 +14,7 @@ std::vector<ListedMount> two_mounts() {
   second.source = "/b.vmdk";
   second.mountpoint = "/long/mountpoint";
   second.read_only = true;
-  return {{first, 4711}, {second, std::nullopt}};
+  return {{first, 4711, 7}, {second, std::nullopt, std::nullopt}};
 }
 
 TEST(ListTest, TextIsInColumns) {
@@ -31,7 +31,9 @@ TEST(ListTest, JsonHasAllFields) {
   EXPECT_EQ(parsed["mounts"][0]["image"], "/images/a.vmdk");
   EXPECT_EQ(parsed["mounts"][0]["pid"], 4711);
   EXPECT_EQ(parsed["mounts"][1]["mode"], "ro");
+  EXPECT_EQ(parsed["mounts"][0]["landlockAbi"], 7);
   EXPECT_TRUE(parsed["mounts"][1]["pid"].is_null());
+  EXPECT_TRUE(parsed["mounts"][1]["landlockAbi"].is_null());
 }
 
 TEST(ListTest, JsonStaysJsonWithNamesThatAreNotUtf8) {

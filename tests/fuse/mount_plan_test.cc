@@ -83,6 +83,9 @@ TEST_F(MountPlanTest, ASalvagedDiskIsNotWrittenBackUnlessAskedFor) {
 
 TEST_F(MountPlanTest, OnlyRootOpensTheMountToOthersUnasked) {
   EXPECT_EQ(has(*plan(), "allow_other"), geteuid() == 0);
+  options_.account = Account{"somebody", 61234, 61234, {61234}};
+  EXPECT_TRUE(has(*plan(), "allow_other")) << "root has mounted";
+  options_.account.reset();
   options_.mount_options = {"allow_root"};
   EXPECT_FALSE(has(*plan(), "allow_other"));
   EXPECT_TRUE(has(*plan(), "allow_root"));

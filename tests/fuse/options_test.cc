@@ -1,5 +1,7 @@
 #include "vmdkfuse/options.h"
 
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include "support/matchers.h"
@@ -200,6 +202,32 @@ TEST(OptionsTest, ALayerIsOnlyRead) {
   EXPECT_THAT(parse_mount({"--layer=1", "-w"}), HasMessage("it does not go with --rw"));
   EXPECT_THAT(parse_mount({"--layer=1", "--overlay=tmp"}), HasMessage("--layer only reads"));
   EXPECT_THAT(parse_mount({"-o", "layer="}), HasMessage("an empty"));
+}
+
+TEST(OptionsTest, SandboxIsAutoUnlessAsked) {
+  EXPECT_EQ(parse_mount({})->sandbox, SandboxChoice::kAuto);
+  EXPECT_EQ(parse_mount({"--sandbox=on"})->sandbox, SandboxChoice::kOn);
+  EXPECT_EQ(parse_mount({"-o", "sandbox=off"})->sandbox, SandboxChoice::kOff);
+  EXPECT_EQ(parse_mount({"--sandbox=off", "--sandbox=auto"})->sandbox, SandboxChoice::kAuto);
+  EXPECT_THAT(parse_mount({"--sandbox=yes"}),
+              HasMessage("sandbox: \"yes\" is none of auto, on, off"));
+}
+
+TEST(OptionsTest, AnotherUserIsForRootToChoose) {
+  EXPECT_FALSE(parse_mount({})->account);
+  if (geteuid() != 0) {
+    EXPECT_THAT(parse_mount({"--user=nobody"}), HasMessage("user: only root"));
+    return;
+  }
+  const auto options = parse_mount({"--user=61234:61235"});
+  ASSERT_OK(options);
+  ASSERT_TRUE(options->account);
+  EXPECT_EQ(options->account->uid, 61234U);
+  EXPECT_EQ(parse_mount({"-o", "user=61234:5"})->account->gid, 5U);
+  // fstab's word without a value is another thing, and not for us.
+  EXPECT_FALSE(parse_mount({"-o", "user"})->account);
+  EXPECT_THAT(parse_mount({"--user=no-such-user"}),
+              HasMessage("user: \"no-such-user\" is no user of this system"));
 }
 
 }  // namespace

@@ -35,10 +35,11 @@ TEST(PidFileTest, ExistsAsLongAsTheObject) {
   const vmdk::test::TempDir dir;
   const std::string path = (dir / "pid").string();
   auto file = std::make_unique<PidFile>();
-  ASSERT_OK(file->write(path));
+  ASSERT_OK(file->open(path));
+  ASSERT_OK(file->write(4711));
   pid_t pid = 0;
   std::ifstream(path) >> pid;
-  EXPECT_EQ(pid, getpid());
+  EXPECT_EQ(pid, 4711);
   file.reset();
   EXPECT_EQ(access(path.c_str(), F_OK), -1);
 }
@@ -47,14 +48,43 @@ TEST(PidFileTest, SomebodyElsesIsLeft) {
   const vmdk::test::TempDir dir;
   const std::string path = (dir / "pid").string();
   auto file = std::make_unique<PidFile>();
-  ASSERT_OK(file->write(path));
+  ASSERT_OK(file->open(path));
+  ASSERT_OK(file->write(4711));
   std::ofstream(path) << "1\n";
   file.reset();
   EXPECT_EQ(access(path.c_str(), F_OK), 0);
 }
 
 TEST(PidFileTest, FolderThatIsNotThereIsAnError) {
-  EXPECT_THAT(PidFile().write("/no/such/folder/pid"), vmdk::test::FailsWith(ENOENT));
+  EXPECT_THAT(PidFile().open("/no/such/folder/pid"), vmdk::test::FailsWith(ENOENT));
+}
+
+// Of a mount that did not come to be.
+TEST(PidFileTest, ThatNamesNobodyGoesIfWeMadeIt) {
+  const vmdk::test::TempDir dir;
+  const std::string made = (dir / "made").string();
+  const std::string found = (dir / "found").string();
+  std::ofstream(found) << "17\n";
+  for (const std::string& path : {made, found})
+    ASSERT_OK(PidFile().open(path));
+  EXPECT_EQ(access(made.c_str(), F_OK), -1);
+  pid_t pid = 0;
+  std::ifstream(found) >> pid;
+  EXPECT_EQ(pid, 17);
+}
+
+TEST(PidFileTest, AShorterNumberReplacesALongerOne) {
+  const vmdk::test::TempDir dir;
+  const std::string path = (dir / "pid").string();
+  std::ofstream(path) << "1234567\n";
+  PidFile file;
+  ASSERT_OK(file.open(path));
+  ASSERT_OK(file.write(12));
+  std::string line;
+  std::ifstream text(path);
+  std::getline(text, line);
+  EXPECT_EQ(line, "12");
+  EXPECT_FALSE(std::getline(text, line));
 }
 
 }  // namespace

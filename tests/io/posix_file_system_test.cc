@@ -2,9 +2,6 @@
 #include "io/posix_file_system.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "io/unique_fd.h"
+#include "support/failing_calls.h"
 #include "temp_folder.h"
 
 namespace vmdk {
@@ -224,19 +222,7 @@ TEST_F(PosixFileSystemTest, AFileWithoutANameIsSeenByNobody) {
 
 // From here on this process finds no file system that can link, or rename without replacing.
 bool forbid_links() {
-  const auto load_number = [] { return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0); };
-  const auto answer = [](std::uint32_t number, std::uint32_t err) {
-    return std::array{sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-                      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | err)};
-  };
-  std::vector<sock_filter> program{load_number()};
-  for (const auto& rule :
-       {answer(SYS_renameat2, EINVAL), answer(SYS_link, EPERM), answer(SYS_linkat, EPERM)})
-    program.insert(program.end(), rule.begin(), rule.end());
-  program.push_back(sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  return test::fail_system_calls({{SYS_renameat2, EINVAL}, {SYS_link, EPERM}, {SYS_linkat, EPERM}});
 }
 
 TEST_F(PosixFileSystemTest, AHiddenFileGetsItsNameWhereNothingCanBeLinked) {

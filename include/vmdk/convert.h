@@ -17,8 +17,8 @@
 
 namespace vmdk {
 
-// Of streams: of a tree of files, no larger than what QEMU writes, in a third of the time; 4 would be
-// larger by more than a hundredth.
+// Of streams: of a tree of files, no larger than what QEMU writes, in a third of the time; 4 would
+// be larger by more than a hundredth.
 inline constexpr int kDefaultDeflateLevel = 5;
 inline constexpr unsigned kMostConvertThreads = 64;
 

@@ -54,7 +54,7 @@ int serve(vmdkfuse::Front& front) {
   front.show_time = [] {};
   front.notifier.start(
       {.refresh_attributes = [] {}, .refresh_blocks = [] {}, .restore_size = [] {}});
-  const int result = vmdkfuse::RequestLoop(*session, 1).run();
+  const int result = vmdkfuse::RequestLoop(*session, 1, 1).run();
   front.notifier.stop();
   return result;
 }

@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "disk/disk_fixture.h"
-#include "memory_gauge.h"
 #include "support/esx_builder.h"
+#include "support/heap.h"
 
 namespace vmdk::test {
 namespace {

@@ -19,6 +19,8 @@ constexpr std::string_view name_of(ImageType type) noexcept {
       return "twoGbMaxExtentFlat";
     case ImageType::kVmfs:
       return "vmfs";
+    case ImageType::kStreamOptimized:
+      return "streamOptimized";
   }
   return "";
 }

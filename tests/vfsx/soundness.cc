@@ -14,8 +14,8 @@ Error wrong(const char* what, const CheckReport& report) {
   std::string text = fmt::format("{}: the check ends with {}", what, report.exit_code());
   for (const Finding& finding : report.findings)
     text += "\n  " + finding.file + ": " + finding.text;
-  for (const std::string& repair : report.repairs)
-    text += "\n  repaired: " + repair;
+  for (const Repair& repair : report.repairs)
+    text += "\n  repair of " + repair.file + ": " + repair.text;
   return Error::make(ErrorCode::kCorrupt, std::move(text));
 }
 

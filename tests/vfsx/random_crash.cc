@@ -49,7 +49,8 @@ RandomCrash random_crash(const MemoryFileSystem& initial, const CrashFileSystem&
   const std::size_t present = files.log().size();
   const std::size_t point =
       random() % 2 == 0 ? present : earliest + random() % (present - earliest + 1);
-  const CrashStateBuilder builder(initial, files.log(), point);
+  CrashStateBuilder builder(initial, files.log());
+  builder.advance_to(point);
   const auto arrived = builder.with_implied(random_pieces(builder.pieces().size(), random));
   const auto sizes = builder.size_choices(arrived, true);
   const CrashSizes& chosen = sizes[random() % sizes.size()];

@@ -327,9 +327,9 @@ int run_check(const Usage& usage, const Arguments& arguments) {
 Verb check_verb() {
   Usage usage{"check",
               "IMAGE",
-              "Checks an image and its parents. Exit status, of the image as it is now: 0 clean,\n"
-              "1 could not run (no image, a kind that is not supported, files in use or\n"
-              "unreadable, a repair that failed), 2 damage, from the header on, 3 leaks, unclean\n"
+              "Checks an image and its parents. Exit status, of the image as it is then:\n"
+              "0 clean, 1 could not run (no image, a kind that is not supported, files in use\n"
+              "or unreadable, a failed repair), 2 damage, from the header on, 3 leaks, unclean\n"
               "mark or interrupted commit (which lose no data).",
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
                {"repair", 0, OptionKind::kOptionalValue, "tables",

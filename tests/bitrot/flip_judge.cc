@@ -13,6 +13,7 @@
 #include <vmdk/disk.h>
 #include <vmdk/units.h>
 
+#include "base/checked_math.h"
 #include "support/file_helpers.h"
 
 namespace vmdk::test {
@@ -62,11 +63,19 @@ OpenOptions options_for(Access access, View& view) {
   return options;
 }
 
-void read_sectors(Disk& disk, View& view) {
-  view.unreadable.resize(view.sectors());
-  for (std::uint64_t i = 0; i < view.sectors(); ++i)
-    view.unreadable[i] = !disk.read(DiskOffset(i * kSectorSize),
-                                    std::span(view.bytes).subspan(i * kSectorSize, kSectorSize));
+// Sector by sector only where something cannot be read.
+void read_sectors(Disk& disk, View& view, std::uint64_t first, std::uint64_t count) {
+  constexpr std::uint64_t kPieces = 8;
+  if (disk.read(DiskOffset(first * kSectorSize),
+                std::span(view.bytes).subspan(first * kSectorSize, count * kSectorSize)))
+    return;
+  if (count == 1) {
+    view.unreadable[first] = true;
+    return;
+  }
+  const std::uint64_t piece = ceil_div(count, kPieces);
+  for (std::uint64_t at = first; at < first + count; at += piece)
+    read_sectors(disk, view, at, std::min(piece, first + count - at));
 }
 
 View look(FileSystem& files, const FlipImage& image) {
@@ -78,8 +87,10 @@ View look(FileSystem& files, const FlipImage& image) {
   // No flip makes a disk longer than twice this: its length is bounded by the file or the header.
   constexpr std::uint64_t kMost = 16 * kMiB;
   view.bytes.resize(std::min((*disk)->capacity(), kMost));
-  if (!(*disk)->read(DiskOffset(), view.bytes))
-    read_sectors(**disk, view);
+  view.unreadable.resize(view.sectors());
+  read_sectors(**disk, view, 0, view.sectors());
+  if (std::find(view.unreadable.begin(), view.unreadable.end(), true) == view.unreadable.end())
+    view.unreadable.clear();
   return view;
 }
 

@@ -298,7 +298,7 @@ std::string Daemon::close_all() {
   std::string verdict;
   if (const auto status = server_->wait(); !status)
     verdict = status.error().message();
-  if (is_dead_mount(mountpoint_.path, server_->device()))
+  if (mounter_->mount_is_dead())
     verdict =
         fmt::format("{}: the connection to the kernel was aborted while the disk was mounted{}",
                     image(), disk_->writable() ? "; what it had not handed over is lost" : "");

@@ -22,9 +22,9 @@
 namespace vmdkfuse {
 namespace {
 
-// The kernel's end of the mount, events, the socket and its peers, the log, looks at the table of
-// mounts, the pipes of fusermount3.
+// The kernel's end of the mount, events, the sockets and their peers, the log.
 constexpr std::size_t kSpareDescriptors = 24;
+
 constexpr int kFirstDescriptor = STDERR_FILENO + 1;
 
 // From the first that is no standard stream. None where /proc is not mounted.

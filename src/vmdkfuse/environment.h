@@ -4,9 +4,9 @@
 #include <csignal>
 #include <vector>
 
-#include "io/unique_fd.h"
-
 #include <vmdk/result.h>
+
+#include "io/unique_fd.h"
 
 namespace vmdkfuse {
 

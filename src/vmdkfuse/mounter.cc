@@ -57,8 +57,11 @@ Mounter::~Mounter() {
 Result<UniqueFd> Mounter::mount(bool read_only) {
   MounterReply reply =
       ask(socket_, read_only ? MounterOrder::kMountReadOnly : MounterOrder::kMountWritable);
-  if (reply.outcome.result != Unmounted::kDone || !reply.descriptor)
+  if (reply.outcome.result != Unmounted::kDone)
     return Error::make(ErrorCode::kIo, std::move(reply.outcome.text));
+  // The kernel drops a descriptor for which the receiver has no number left.
+  if (!reply.descriptor)
+    return Error::from_errno(EMFILE, "the descriptor of the mount");
   return std::move(reply.descriptor);
 }
 
@@ -75,6 +78,10 @@ std::vector<std::string> Mounter::tune_bdi() {
   for (std::string line; std::getline(text, line);)
     lines.push_back(line);
   return lines;
+}
+
+bool Mounter::mount_is_dead() {
+  return ask(socket_, MounterOrder::kIsDead).outcome.result == Unmounted::kBusy;
 }
 
 UnmountOutcome Mounter::unmount(bool detach) {

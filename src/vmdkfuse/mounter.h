@@ -3,7 +3,7 @@
 // Mounting takes root, or fusermount3, which makes itself root. The daemon has neither once it has
 // given its rights up (privileges.h, sandbox.h). So before it looks at any image it leaves a
 // process behind that keeps the rights of whoever started it, and nothing else: no image, no
-// descriptor but their socket. It obeys seven orders, all of them about the one mountpoint and the
+// descriptor but their socket. It obeys a few orders, all of them about the one mountpoint and the
 // names that it was made for, and ends with the daemon, however that ends.
 #pragma once
 
@@ -44,6 +44,9 @@ class Mounter {
 
   // Lines that say what was done (bdi.h).
   std::vector<std::string> tune_bdi();
+
+  // Whether our mount is still there although its session has ended.
+  bool mount_is_dead();
 
   // As unmount(), of our mount only: kBusy when something else covers it.
   UnmountOutcome unmount(bool detach);

@@ -19,6 +19,7 @@ enum class MounterOrder : char {
   kTuneBdi = 't',  // the reply says what was done, a line each
   kUnmount = 'u',
   kDetach = 'd',
+  kIsDead = 'x',  // busy: nobody serves our mount, and it is still there
   kRemoveNames = 'n',
 };
 

@@ -17,6 +17,7 @@
 #include "vmdkfuse/mount_plan.h"
 #include "vmdkfuse/mount_table.h"
 #include "vmdkfuse/mounter_messages.h"
+#include "vmdkfuse/mountpoint.h"
 #include "vmdkfuse/privileges.h"
 #include "vmdkfuse/readiness.h"
 
@@ -69,6 +70,7 @@ class MounterProcess {
   MounterReply publish();
   MounterReply tune() const;
   UnmountOutcome unmount_ours(bool detach) const;
+  bool is_dead() const;
 
   const Options& options_;
   const std::string mountpoint_;
@@ -161,6 +163,10 @@ UnmountOutcome MounterProcess::unmount_ours(bool detach) const {
   return unmount(mountpoint_, detach);
 }
 
+bool MounterProcess::is_dead() const {
+  return device_ && is_dead_mount(mountpoint_, *device_);
+}
+
 void MounterProcess::remove_names() {
   pid_file_.reset();
   control_.reset();
@@ -180,6 +186,8 @@ MounterReply MounterProcess::obey(MounterOrder order) {
       return {unmount_ours(false), {}};
     case MounterOrder::kDetach:
       return {unmount_ours(true), {}};
+    case MounterOrder::kIsDead:
+      return {{is_dead() ? Unmounted::kBusy : Unmounted::kDone, ""}, {}};
     case MounterOrder::kRemoveNames:
       remove_names();
       return {{Unmounted::kDone, ""}, {}};

@@ -122,6 +122,8 @@ TEST_F(MountTest, NoWaitOfTheDaemonDependsOnTheTimeOfDay) {
   NEEDS_PROGRAM("strace");
   create();
   mount("--commit=1");
+  // The timer starts with the first write.
+  ASSERT_TRUE(shell("echo written | dd of=flat conv=notrunc,fsync"));
   vmdk::test::ChildProgram tracer({"strace", "-f", "-e", "trace=futex", "-o",
                                    path("trace").string(), "-p", std::to_string(daemon())});
   const auto waits = [this] { return shell_output("grep -c 'FUTEX_WAIT.*tv_sec=' trace"); };

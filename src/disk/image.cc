@@ -445,8 +445,12 @@ Status Image::sync_files(Poison& poison) {
 // For good: the next write behind the cut would make the file long enough again and hide it.
 Status Image::require_uncut(Poison& poison) {
   for (const OpenFile* file : files_)
-    if (auto uncut = file->require_uncut(); !uncut)
+    if (auto uncut = file->require_uncut(); !uncut) {
+      // A length that could not be asked for is no cut: the next commit asks again.
+      if (uncut.error().code() != ErrorCode::kCorrupt)
+        return std::move(uncut).error();
       return poison.set(std::move(uncut).error());
+    }
   return {};
 }
 

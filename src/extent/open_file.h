@@ -62,7 +62,7 @@ class OpenFile {
     }
   }
 
-  // kIo when another program has cut the file: bytes that were synced may be gone, and making it
+  // kCorrupt when another program has cut the file: bytes that were synced may be gone, and making it
   // long enough again would show zeros in their place.
   Status require_uncut() const {
     const std::uint64_t known = known_size_.load();
@@ -70,7 +70,7 @@ class OpenFile {
     if (size >= known)
       return {};
     return Error::make(
-        ErrorCode::kIo,
+        ErrorCode::kCorrupt,
         fmt::format("{}: has been cut by another program: it had {} bytes and has {}", name(),
                     known, size));
   }

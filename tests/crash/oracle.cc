@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
@@ -222,7 +223,7 @@ Verdict mend_and_crash(StateJudge& judge, CrashFileSystem& files, const SampleDi
 Verdict judge_and_mend(MemoryFileSystem& state, std::size_t point, const CrashRun& run,
                        const MemoryFileSystem& initial, std::uint64_t number, Sweep& result) {
   const SampleDisk& sample = run.sample();
-  const bool closes = number % 4 == 0;
+  const bool closes = soak() ? number % 4 == 0 : number % 4 != 2;
   std::optional<CrashFileSystem> crashing;
   if (!closes)
     crashing.emplace(state);
@@ -234,7 +235,8 @@ Verdict judge_and_mend(MemoryFileSystem& state, std::size_t point, const CrashRu
     return wrong;
   if (closes)
     return mend(judge, state);
-  const Second moment = number % 4 == 2 ? Second::kAtAnyMoment : Second::kAfterTheFlush;
+  const bool any = soak() ? number % 4 == 2 : number % 8 == 2;
+  const Second moment = any ? Second::kAtAnyMoment : Second::kAfterTheFlush;
   return mend_and_crash(judge, *crashing, sample, initial, moment, number / 4, result);
 }
 
@@ -260,6 +262,10 @@ std::size_t first_flushed(const CrashFileSystem& files) {
 }
 
 }  // namespace
+
+bool soak() {
+  return std::getenv("VMDK_SOAK") != nullptr;
+}
 
 Verdict judge_state(MemoryFileSystem& state, std::size_t point, const SampleDisk& sample,
                     const SectorHistory& history, const MemoryFileSystem& initial) {

@@ -37,6 +37,9 @@ std::string findings_of(const MemoryFileSystem& state, const SampleDisk& sample)
 std::function<bool(const std::string& file, std::uint64_t offset)> metadata_of(
     const SampleDisk& sample);
 
+// Whether the complete forms run: VMDK_SOAK is set.
+bool soak();
+
 // Which states of a run are judged.
 struct SweepPlan {
   CrashLimits limits = {};
@@ -55,8 +58,8 @@ struct Sweep {
 };
 
 // Judges states of the crash points of a run, until one is bad. After one more write and flush some
-// states are closed as judge_state() does it; most crash again, right after that flush or at some
-// moment before it, and what that leaves is judged too.
+// states are closed as judge_state() does it; others crash again, right after that flush or at some
+// moment before it, and what that leaves is judged too: one in four, in a soak three.
 Sweep sweep_points(const CrashRun& run, const SweepPlan& plan, const MemoryFileSystem& initial);
 // All points.
 Sweep sweep(const CrashRun& run, const CrashLimits& limits, const MemoryFileSystem& initial);

@@ -1,6 +1,5 @@
 // Crashes while an earlier crash is mended.
 
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <string>
@@ -19,10 +18,6 @@ namespace vmdk::test {
 namespace {
 
 using Kind = DiskOperation::Kind;
-
-bool soak() {
-  return std::getenv("VMDK_SOAK") != nullptr;
-}
 
 class RecoveryCrashTest : public ::testing::TestWithParam<SampleKind> {
  protected:

@@ -161,7 +161,7 @@ TEST_P(AllocationTest, AnyOfThemMayFail) {
   report_points(points);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryCall, AllocationTest, ::testing::ValuesIn(cases(1, Timers::kWithout)),
+INSTANTIATE_TEST_SUITE_P(ManyCalls, AllocationTest, ::testing::ValuesIn(cases(13, Timers::kWithout)),
                          name_of_case);
 // With sanitizers, which make it slower.
 INSTANTIATE_TEST_SUITE_P(SomeCalls, AllocationTest,
@@ -309,20 +309,24 @@ TEST(MemoryTest, CopyingAnErrorThrowsAndDoesNotEndTheProgram) {
   EXPECT_OK(copy);
 }
 
-// A disk that cannot have the thread which commits is not opened for writing, and says why.
-TEST(MemoryTest, WithoutAThreadForCommitsADiskIsNotOpened) {
+// A disk that cannot have the thread which commits takes no write, says why, and takes it when there
+// is a thread again.
+TEST(MemoryTest, WithoutAThreadForCommitsADiskTakesNoWrite) {
   MemoryFileSystem files;
   const SampleDisk sample = build_sample_disk(files, SampleKind::kSparse);
+  ASSERT_OK_AND_ASSIGN(const auto disk, Disk::open(files, sample.image, quiet_options()));
+  const std::vector<std::byte> bytes(kSectorSize, std::byte{0x5A});
   pthread_attr_t usual{};
   ASSERT_EQ(::pthread_getattr_default_np(&usual), 0);
   pthread_attr_t huge = usual;
   ASSERT_EQ(::pthread_attr_setstacksize(&huge, std::size_t{1} << 50U), 0);
   ASSERT_EQ(::pthread_setattr_default_np(&huge), 0);
-  const auto disk = Disk::open(files, sample.image, quiet_options());
+  const Status refused = disk->write(DiskOffset(0), bytes);
   ASSERT_EQ(::pthread_setattr_default_np(&usual), 0);
-  EXPECT_THAT(disk, FailsWith(EAGAIN));
-  EXPECT_THAT(disk, HasMessage("thread"));
-  EXPECT_OK(Disk::open(files, sample.image, quiet_options()));
+  EXPECT_THAT(refused, FailsWith(EAGAIN));
+  EXPECT_THAT(refused, HasMessage("thread"));
+  EXPECT_OK(disk->write(DiskOffset(0), bytes));
+  EXPECT_OK(disk->close());
 }
 
 // A timer whose commit fails, with no memory to log it, goes on.

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "crash/oracle.h"
+
 namespace vmdk::test {
 namespace {
 
@@ -38,7 +40,7 @@ std::vector<Case> cases(std::uint64_t every, Timers timers) {
   for (auto* list : {write_scenarios, other_scenarios})
     for (Scenario& scenario : list())
       if (timers == Timers::kWith || !scenario.has_timer)
-        all.push_back({std::move(scenario), every});
+        all.push_back({std::move(scenario), soak() ? 1 : every});
   return all;
 }
 

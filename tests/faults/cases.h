@@ -22,7 +22,7 @@ void PrintTo(const Case& tested, std::ostream* out);
 
 enum class Timers { kWith, kWithout };
 
-// All scenarios.
+// All scenarios; with VMDK_SOAK every call.
 std::vector<Case> cases(std::uint64_t every, Timers timers);
 
 std::string name_of_case(const ::testing::TestParamInfo<Case>& tested);

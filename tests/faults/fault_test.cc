@@ -251,7 +251,7 @@ TEST_P(FaultTest, AnyCallMayFail) {
   report_points(points);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryCall, FaultTest, ::testing::ValuesIn(cases(1, Timers::kWith)),
+INSTANTIATE_TEST_SUITE_P(ManyCalls, FaultTest, ::testing::ValuesIn(cases(3, Timers::kWith)),
                          name_of_case);
 // With sanitizers, which make it slower.
 INSTANTIATE_TEST_SUITE_P(SomeCalls, FaultTest, ::testing::ValuesIn(cases(7, Timers::kWith)),

@@ -103,7 +103,7 @@ TEST_P(SystemCallTest, AnyMayBeInterruptedOrShort) {
   report_points(troubles.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryCall, SystemCallTest, ::testing::ValuesIn(cases(1, Timers::kWithout)),
+INSTANTIATE_TEST_SUITE_P(ManyCalls, SystemCallTest, ::testing::ValuesIn(cases(7, Timers::kWithout)),
                          name_of_case);
 // With sanitizers, which make it slower.
 INSTANTIATE_TEST_SUITE_P(SomeCalls, SystemCallTest,

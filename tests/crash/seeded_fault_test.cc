@@ -124,7 +124,8 @@ Meddling tables_before_data(const Areas& areas, FileSystem& /*files*/) {
   return {.write = [=](File& file, FileOffset at, Parts parts) -> Status {
             if (areas.is_data(at)) {
               since->held.emplace_back(at, parts);
-              return {};
+              // As long as if it had been written: a file that is shorter was cut by somebody.
+              return file.grow(at.bytes() + since->held.back().bytes.size());
             }
             since->tables = since->tables || areas.is_table(at);
             return file.write(at, parts);

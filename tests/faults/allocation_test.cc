@@ -161,8 +161,8 @@ TEST_P(AllocationTest, AnyOfThemMayFail) {
   report_points(points);
 }
 
-INSTANTIATE_TEST_SUITE_P(ManyCalls, AllocationTest, ::testing::ValuesIn(cases(13, Timers::kWithout)),
-                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(ManyCalls, AllocationTest,
+                         ::testing::ValuesIn(cases(13, Timers::kWithout)), name_of_case);
 // With sanitizers, which make it slower.
 INSTANTIATE_TEST_SUITE_P(SomeCalls, AllocationTest,
                          ::testing::ValuesIn(cases(31, Timers::kWithout)), name_of_case);
@@ -309,8 +309,8 @@ TEST(MemoryTest, CopyingAnErrorThrowsAndDoesNotEndTheProgram) {
   EXPECT_OK(copy);
 }
 
-// A disk that cannot have the thread which commits takes no write, says why, and takes it when there
-// is a thread again.
+// A disk that cannot have the thread which commits takes no write, says why, and takes it when
+// there is a thread again.
 TEST(MemoryTest, WithoutAThreadForCommitsADiskTakesNoWrite) {
   MemoryFileSystem files;
   const SampleDisk sample = build_sample_disk(files, SampleKind::kSparse);

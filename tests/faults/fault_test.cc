@@ -150,6 +150,16 @@ class Ordeal {
                                                  OpKind::kRead) != trouble_.kinds.end();
   }
 
+  // Of a table of a link that is only read: it is compared with the primary one, which is shown; a
+  // warning tells.
+  bool is_other_copy_of_parent(const FileOperation& operation) const {
+    // Where the image builder puts it in a small image.
+    constexpr std::uint64_t kRedundantTable = 22 * kSectorSize;
+    const auto& parents = prepared_.sample.parents;
+    return operation.offset == kRedundantTable &&
+           std::find(parents.begin(), parents.end(), operation.file) != parents.end();
+  }
+
   // Whether a step may succeed although this call failed.
   bool absorbs(const FileOperation& operation) const {
     const auto& also = prepared_.scenario.absorbed;
@@ -165,6 +175,8 @@ class Ordeal {
       case OpKind::kRemove:                 // what is told is why it is removed
       case OpKind::kAllocated:              // a figure for people
         return true;
+      case OpKind::kRead:
+        return is_other_copy_of_parent(operation);
       default:
         return false;
     }

@@ -62,8 +62,8 @@ class OpenFile {
     }
   }
 
-  // kCorrupt when another program has cut the file: bytes that were synced may be gone, and making it
-  // long enough again would show zeros in their place.
+  // kCorrupt when another program has cut the file: bytes that were synced may be gone, and making
+  // it long enough again would show zeros in their place.
   Status require_uncut() const {
     const std::uint64_t known = known_size_.load();
     ASSIGN_OR_RETURN(const std::uint64_t size, file_->size());

@@ -64,8 +64,8 @@ Result<std::unique_ptr<RecordIndex>> damaged_tables(const File& file, const Spar
   auto tables = std::make_unique<SalvagedTables>(file, layout, *std::move(damaged),
                                                  shape.extent_bytes, shape.file_size, false);
   RETURN_IF_ERROR(tables->choose(notes));
-  return std::unique_ptr<RecordIndex>(std::make_unique<TabledRecords>(
-      file, std::move(layout), cache, std::move(tables), nullptr));
+  return std::unique_ptr<RecordIndex>(
+      std::make_unique<TabledRecords>(file, std::move(layout), cache, std::move(tables), nullptr));
 }
 
 std::string told(const StreamWalk& walk, const StreamShape& shape, bool beside_tables) {

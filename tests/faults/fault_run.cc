@@ -135,7 +135,9 @@ void FaultRun::drop() {
 Status FaultRun::check(CheckOptions options, int exit_code) {
   options.open = quiet_options();
   return call([&]() -> Status {
-    ASSIGN_OR_RETURN(const CheckReport report, check_image(top_, sample().image, options));
+    ASSIGN_OR_RETURN(CheckReport report, check_image(top_, sample().image, options));
+    if (report.failure)
+      return *std::move(report.failure);
     if (report.exit_code() != exit_code && !wrong_answer_)
       wrong_answer_ =
           fmt::format("the check ends with status {}: {}", report.exit_code(),

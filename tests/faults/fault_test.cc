@@ -152,16 +152,17 @@ class Ordeal {
 
   // Of a table of a link that is only read: it is compared with the primary one, which is shown; a
   // warning tells.
-  bool is_other_copy_of_parent(const FileOperation& operation) const {
+  bool is_copy_that_is_only_compared(const FileOperation& operation) {
     // Where the image builder puts it in a small image.
     constexpr std::uint64_t kRedundantTable = 22 * kSectorSize;
-    const auto& parents = prepared_.sample.parents;
-    return operation.offset == kRedundantTable &&
-           std::find(parents.begin(), parents.end(), operation.file) != parents.end();
+    const Disk* const disk = run_.disk();
+    if (disk == nullptr || operation.offset != kRedundantTable)
+      return false;
+    return !disk->writable() || operation.file != disk->info().layers.front().file;
   }
 
   // Whether a step may succeed although this call failed.
-  bool absorbs(const FileOperation& operation) const {
+  bool absorbs(const FileOperation& operation) {
     const auto& also = prepared_.scenario.absorbed;
     if (std::find(also.begin(), also.end(), operation.kind) != also.end())
       return true;
@@ -176,7 +177,7 @@ class Ordeal {
       case OpKind::kAllocated:              // a figure for people
         return true;
       case OpKind::kRead:
-        return is_other_copy_of_parent(operation);
+        return is_copy_that_is_only_compared(operation);
       default:
         return false;
     }

@@ -1,8 +1,6 @@
-// Opens whatever the files are, reads all that there is, checks it, repairs it, and writes to it.
-#include <algorithm>
+// Opens whatever the files are, reads all that there is, checks it, and writes to it.
 #include <filesystem>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include <vmdk/check.h>
@@ -57,62 +55,6 @@ void write_and_look(MemoryFileSystem& files) {
   }
 }
 
-// The first and the last sector of each run; nothing of a run that cannot be read.
-std::vector<std::vector<std::byte>> samples(MemoryFileSystem& files) {
-  constexpr std::size_t kSector = 512;
-  constexpr std::size_t kMostRuns = 64;
-  std::vector<std::vector<std::byte>> found;
-  const auto disk = open(files, vmdk::Access::kReadOnly);
-  if (disk == nullptr)
-    return found;
-  for (std::uint64_t at = 0; at < disk->capacity() && found.size() < 2 * kMostRuns;) {
-    const auto run = disk->map(DiskOffset(at), disk->capacity() - at);
-    if (!run)
-      break;
-    const std::uint64_t last = at + run->length - std::min<std::uint64_t>(run->length, kSector);
-    for (const std::uint64_t place : {at, last}) {
-      std::vector<std::byte> bytes(kSector);
-      const auto got = disk->read(DiskOffset(place), bytes);
-      bytes.resize(got ? *got : 0);
-      found.push_back(std::move(bytes));
-    }
-    at += run->length;
-  }
-  return found;
-}
-
-bool replaces_primary_tables(const vmdk::CheckReport& report) {
-  return std::any_of(report.repairs.begin(), report.repairs.end(), [](const vmdk::Repair& repair) {
-    return repair.kind == vmdk::RepairKind::kTables &&
-           repair.text.find(" primary grain table") != std::string::npos;
-  });
-}
-
-// A repair that says that it is done leaves no damage, has nothing left to do, and did not change
-// what was shown, unless it says so.
-void repair_and_look(const MemoryFileSystem& given) {
-  const auto files = given.clone();
-  vmdk::CheckOptions options;
-  options.repair = true;
-  options.open.force_children = true;
-  const auto before = samples(*files);
-  const auto report = vmdk::check_image(*files, image(), options);
-  if (!report)
-    return;
-  require(!report->failure, "memory does not fail");
-  const auto is_done = [](const vmdk::Repair& repair) {
-    return repair.state == vmdk::RepairState::kDone;
-  };
-  if (std::none_of(report->repairs.begin(), report->repairs.end(), is_done))
-    return;
-  const auto again = vmdk::check_image(*files, image(), options);
-  require(again.has_value(), "a repaired image can be checked");
-  require(std::none_of(again->repairs.begin(), again->repairs.end(), is_done),
-          "a second repair finds nothing to do");
-  require(replaces_primary_tables(*report) || samples(*files) == before,
-          "a repair does not change what is shown");
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -121,7 +63,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto disk = open(files, vmdk::Access::kReadOnly))
     static_cast<void>(vmdk::test::read_everything(*disk));
   static_cast<void>(vmdk::check_image(files, image(), {}));
-  repair_and_look(files);
   write_and_look(files);
   return 0;
 }

@@ -32,8 +32,19 @@ class UncleanMountTest : public MountTest {
     make_reference("reference", 64 * vmdk::kKiB);
     mount();
     ASSERT_TRUE(shell("dd if=reference of=flat conv=notrunc,fsync status=none"));
-    unmount();
+    unmount_and_wait();
     poke(vmdk::kUncleanMarkOffset, "\x01");
+  }
+
+  // The kernel closes the files of a daemon that has ended one after the other, and what -u waits
+  // for is among the first: its locks may be there a moment longer.
+  void unmount_and_wait() {
+    unmount();
+    EXPECT_TRUE(eventually([&] {
+      vmdk::PosixFileSystem files;
+      const auto file = files.open(path("disk.vmdk"), vmdk::Access::kReadWrite);
+      return file && (*file)->lock(vmdk::LockMode::kWrite);
+    }));
   }
 
   void poke(std::uint64_t at, const std::string& bytes) const {
@@ -101,12 +112,12 @@ class UncleanMountTest : public MountTest {
   // Writes another grain, unmounts, and expects a clean image that has it and the first one.
   void write_and_unmount() {
     ASSERT_TRUE(shell("dd if=reference of=flat bs=64k seek=9 conv=notrunc,fsync status=none"));
-    unmount();
+    unmount_and_wait();
     EXPECT_EQ(check().exit_code(), 0);
     EXPECT_EQ(mounted("-r"), "");
     EXPECT_TRUE(shell("cmp -n 65536 flat reference"));
     EXPECT_TRUE(shell("cmp -n 65536 -i 589824:0 flat reference"));
-    unmount();
+    unmount_and_wait();
   }
 };
 
@@ -116,14 +127,14 @@ TEST_F(UncleanMountTest, ASoundImageIsMountedWithANote) {
               AllOf(HasSubstr("disk.vmdk: was not closed cleanly; its tables were checked and are "
                               "sound\n"),
                     Not(HasSubstr("hint"))));
-  EXPECT_EQ(check().exit_code(), 3) << "nothing is written before the first write";
+  EXPECT_EQ(load(vmdk::kUncleanMarkOffset - 3) >> 24U, 1U) << "nothing is written so far";
   write_and_unmount();
 }
 
 TEST_F(UncleanMountTest, ForReadingItIsNotChecked) {
   EXPECT_THAT(mounted("-r"), HasSubstr("was not closed cleanly; its tables were not checked\n"));
   EXPECT_TRUE(shell("cmp -n 65536 flat reference"));
-  unmount();
+  unmount_and_wait();
   EXPECT_EQ(check().exit_code(), 3);
 }
 
@@ -158,7 +169,7 @@ TEST_F(UncleanMountTest, ADamagedRedundantCopyIsRefusedWithTheWayOut) {
   expect_refused("the redundant one is damaged", "vmdkctl check --repair makes it equal");
   EXPECT_THAT(mounted("-r"), HasSubstr("its tables were not checked"));
   EXPECT_TRUE(shell("cmp -n 65536 flat reference"));
-  unmount();
+  unmount_and_wait();
   EXPECT_EQ(check(true).exit_code(), 0);
   EXPECT_EQ(mounted(), "");
   write_and_unmount();

@@ -26,8 +26,7 @@ DiskOperation random_operation(BoundaryRandom& random, const SampleDisk& sample)
   const DiskRange range = random.range(6 * kSampleGrain);
   switch (random.below(8)) {
     case 0:
-      return random.one_in(4) ? DiskOperation{"commit", Kind::kCommit}
-                              : DiskOperation{"flush", Kind::kFlush};
+      return {"flush", Kind::kFlush};
     case 1:
       if (sample.can_discard)
         return {"discard", Kind::kDiscard, range.at, range.length};

@@ -1,5 +1,6 @@
 #include "crash/workload.h"
 
+#include <chrono>
 #include <utility>
 
 namespace vmdk::test {
@@ -85,7 +86,28 @@ Status CrashRun::run_on(FileSystem& file_system, const std::vector<DiskOperation
 
 Status CrashRun::open(FileSystem& file_system) {
   ASSIGN_OR_RETURN(disk_, Disk::open(file_system, sample_.image, write_options(sample_)));
+  disk_->on_commit([this] {
+    {
+      const std::lock_guard lock(mutex_);
+      ++commits_;
+    }
+    committed_.notify_all();
+  });
   return {};
+}
+
+// By the committer's thread, and not beside what comes next: the rules of the order are about
+// operations that follow each other.
+Status CrashRun::commit_behind() {
+  std::unique_lock lock(mutex_);
+  const std::size_t before = commits_;
+  lock.unlock();
+  disk_->request_commit();
+  lock.lock();
+  // A change that changed nothing is not committed, and nobody tells.
+  committed_.wait_for(lock, std::chrono::milliseconds(200), [&] { return commits_ != before; });
+  lock.unlock();
+  return disk_->flush();
 }
 
 Status CrashRun::close() {
@@ -124,15 +146,15 @@ Status CrashRun::do_apply(FileSystem& file_system, const DiskOperation& operatio
                           std::uint32_t number) {
   switch (operation.kind) {
     case Kind::kFlush:
+      changed_ = false;
       RETURN_IF_ERROR(disk_->flush());
       files_.marker(kFlushMarker);
       history_.flushed(files_.point_now());
       return {};
     case Kind::kCommit:
-      // Whichever of the two threads commits, the other one then finds nothing to write.
-      disk_->request_commit();
-      return disk_->flush();
+      return std::exchange(changed_, false) ? commit_behind() : disk_->flush();
     case Kind::kReopen:
+      changed_ = false;
       RETURN_IF_ERROR(close());
       return open(file_system);
     default:
@@ -141,6 +163,7 @@ Status CrashRun::do_apply(FileSystem& file_system, const DiskOperation& operatio
 }
 
 Status CrashRun::change(const DiskOperation& operation, std::uint32_t number) {
+  changed_ = true;
   const DiskOffset at(operation.at);
   const std::size_t before = files_.point_now();
   if (operation.kind == Kind::kWrite) {

@@ -1,10 +1,12 @@
 // What the crash tests do to a disk, and the record of it.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -87,14 +89,19 @@ class CrashRun {
   Status apply(FileSystem& file_system, const DiskOperation& operation, std::uint32_t number);
   Status do_apply(FileSystem& file_system, const DiskOperation& operation, std::uint32_t number);
   Status change(const DiskOperation& operation, std::uint32_t number);
+  Status commit_behind();
 
   const SampleDisk sample_;
   CrashFileSystem files_;
   SectorHistory history_;
-  std::unique_ptr<Disk> disk_;  // while run() runs
   std::uint32_t meanwhile_count_ = 0;
   std::vector<Change> meanwhile_;  // since the present operation began
   std::vector<std::size_t> begins_;
+  bool changed_ = false;  // since the last commit
+  std::mutex mutex_;
+  std::condition_variable committed_;
+  std::size_t commits_ = 0;  // that wrote something; guarded by mutex_
+  std::unique_ptr<Disk> disk_;  // while run() runs
 };
 
 }  // namespace vmdk::test

@@ -46,7 +46,8 @@ TEST(HelpTest, NothingIsExplainedThatDoesNotExist) {
 
 // Those of other programs, in commands that the README shows.
 const std::vector<std::string_view> kOptionsOfOthers = {
-    "type", "repair", "buildtype", "device", "cap-add", "rm", "security-opt", "suite", "r--"};
+    "type",    "repair", "buildtype", "device", "cap-add", "rm",  "security-opt", "suite", "r--",
+    "dry-run", "for",    "from",      "length", "offset",  "raw", "size",         "verify"};
 
 std::string readme() {
   std::ifstream file(std::string(SOURCE_ROOT) + "/README.md");

@@ -149,7 +149,10 @@ void CrashStateBuilder::add_pieces(std::size_t index) {
   if (changes_content(entry))
     files_.at(entry.file_id).has_pieces = true;
   if (entry.kind != Kind::kWrite) {
-    pieces_.push_back({.index = index, .offset = entry.offset, .length = entry.length});
+    if (entry.kind == Kind::kPunch)
+      add_hole(index);
+    else
+      pieces_.push_back({.index = index, .offset = entry.offset, .length = entry.length});
     return;
   }
   const std::uint64_t end = entry.offset + entry.length;
@@ -157,10 +160,32 @@ void CrashStateBuilder::add_pieces(std::size_t index) {
     const std::uint64_t next = std::min(end, (at / kSectorSize + 1) * kSectorSize);
     CrashPiece piece{.index = index, .offset = at, .length = next - at};
     const auto [last, first] = last_.try_emplace({entry.file_id, at / kSectorSize}, pieces_.size());
-    if (!first)
-      piece.before = std::exchange(last->second, pieces_.size());
+    if (!first) {
+      const std::size_t before = std::exchange(last->second, pieces_.size());
+      // A whole sector does not tell what a hole was there before.
+      if (piece.length < kSectorSize || log_[pieces_[before].index].kind == Kind::kWrite)
+        piece.before = before;
+    }
     pieces_.push_back(piece);
     at = next;
+  }
+}
+
+// In one piece, but for parts of sectors at its ends: there it is like a write of zeros.
+void CrashStateBuilder::add_hole(std::size_t index) {
+  const LogEntry& entry = log_[index];
+  const std::uint64_t end = entry.offset + entry.length;
+  for (std::uint64_t at = entry.offset; at < end;) {
+    const bool part = at % kSectorSize != 0 || end - at < kSectorSize;
+    const std::uint64_t next = part ? std::min(end, (at / kSectorSize + 1) * kSectorSize)
+                                    : end / kSectorSize * kSectorSize;
+    CrashPiece piece{.index = index, .offset = at, .length = next - at};
+    const auto last = last_.find({entry.file_id, at / kSectorSize});
+    if (part && last != last_.end())
+      piece.before = last->second;
+    for (; at < next; at = std::min(next, (at / kSectorSize + 1) * kSectorSize))
+      last_[{entry.file_id, at / kSectorSize}] = pieces_.size();
+    pieces_.push_back(piece);
   }
 }
 
@@ -229,6 +254,8 @@ void CrashStateBuilder::apply(const CrashPiece& piece, SparseBytes& content) con
   if (entry.kind == Kind::kWrite)
     content.write(piece.offset,
                   std::span(entry.data).subspan(piece.offset - entry.offset, piece.length));
+  else if (entry.kind == Kind::kPunch)
+    content.punch(piece.offset, piece.length);
   else
     apply_whole(entry, content);
 }

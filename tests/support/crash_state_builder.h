@@ -21,7 +21,8 @@ struct CrashPiece {
   std::size_t index = 0;  // of the log entry
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
-  // The piece of a write in the same sector that came before, if it is open too.
+  // The piece in the same sector that came before, if it is open too: a write, or before a part of
+  // a sector a hole.
   std::optional<std::size_t> before = std::nullopt;
 };
 
@@ -69,6 +70,7 @@ class CrashStateBuilder {
   void replay_durable(std::size_t index, FileHistory& file);
   void store_durable();
   void add_pieces(std::size_t index);
+  void add_hole(std::size_t index);
   FileHistory& history_of(const LogEntry& entry);
 
   bool shortens(std::size_t index) const { return shortening_.at(index); }

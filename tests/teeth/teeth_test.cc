@@ -64,7 +64,7 @@ constexpr auto kTeeth = std::to_array<Tooth>({
     {SeededFault::kNameBarrierDropped, CRASH_TESTS, "HalfNamedTableTest.IsAnInterruptedCommit"},
     {SeededFault::kSecondBarrierDropped, CRASH_TESTS, "Kinds/CommitCrashTest.OneOperation/Split"},
     {SeededFault::kDirtyForgottenOnFailure, FAULT_TESTS,
-     "Kinds/FaultTest.FailedChangeIsToldOnceAndCanBeRetried/Sparse"},
+     "SomeCalls/FaultTest.AnyCallMayFail/CopyOnWrite"},
     {SeededFault::kLaterChangesCalledClean, CRASH_TESTS,
      "Kinds/MeanwhileCrashTest.AWriteWhileACommitRuns/Sparse"},
     {SeededFault::kEarlierCommitAnswers, FAULT_TESTS,
@@ -73,7 +73,8 @@ constexpr auto kTeeth = std::to_array<Tooth>({
      "TimedCommitTest.EachExtentIsCommittedThoughNobodyFlushes"},
     {SeededFault::kFailedSyncForgotten, FAULT_TESTS,
      "Outcomes/OtherWriteTest.AFlushWaitsForASyncThatAnotherWriteStarted/1"},
-    {SeededFault::kStickyErrorCleared, FAULT_TESTS, "Kinds/FaultTest.FailedSyncPoisons/Split"},
+    {SeededFault::kStickyErrorCleared, FAULT_TESTS,
+     "SomeCalls/FaultTest.AnyCallMayFail/CopyOnWrite"},
     {SeededFault::kMarkTakenAwayTooEarly, CRASH_TESTS, "Kinds/CommitCrashTest.OneOperation/Split"},
 });
 

@@ -100,7 +100,7 @@ class CrashRun {
   bool changed_ = false;  // since the last commit
   std::mutex mutex_;
   std::condition_variable committed_;
-  std::size_t commits_ = 0;  // that wrote something; guarded by mutex_
+  std::size_t commits_ = 0;     // that wrote something; guarded by mutex_
   std::unique_ptr<Disk> disk_;  // while run() runs
 };
 

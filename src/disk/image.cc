@@ -26,13 +26,6 @@
 namespace vmdk {
 namespace {
 
-// Of a kind that is never written to.
-Error not_written(const File& file, std::string_view why) {
-  return Error::make(ErrorCode::kUnsupported,
-                     fmt::format("{}: not opened for writing: {}", file.name(), why))
-      .with_hint(never_writable_hint());
-}
-
 // What a session left that did not end, and what becomes of it.
 std::string unclean_note(const File& file, const ExtentFacts& facts, bool writable) {
   std::string text = fmt::format("{}: was not closed cleanly; its tables were {}", file.name(),

@@ -23,15 +23,15 @@
 namespace vmdk {
 namespace {
 
-Error refused(const File& file, std::string_view why) {
-  return Error::make(ErrorCode::kCorrupt,
-                     fmt::format("{}: not opened for writing: {}", file.name(), why));
+// Of what can be mended, so that the hint is the caller's; else not_written().
+Error refused(const File& file, ErrorCode code, std::string_view why) {
+  return Error::make(code, fmt::format("{}: not opened for writing: {}", file.name(), why));
 }
 
 // Whether a writable open may go on after the scan. `copies`: there are two of each table.
 Status judge_scan(const File& file, bool unclean, bool copies, const TableScan& scan) {
   if (!scan.sound())
-    return refused(file,
+    return refused(file, ErrorCode::kCorrupt,
                    fmt::format("its grain tables are damaged: {}{}", scan.findings.front(),
                                scan.damaged > 1 ? fmt::format(" (and {} more)", scan.damaged - 1)
                                                 : std::string()))
@@ -41,13 +41,13 @@ Status judge_scan(const File& file, bool unclean, bool copies, const TableScan& 
   if (scan.unequal == 0)
     return {};
   if (scan.redundant_damaged != 0)
-    return refused(file,
+    return refused(file, ErrorCode::kCorrupt,
                    "its two copies of the grain tables differ, and the redundant one is damaged")
         .with_hint(
             "vmdkctl check --repair makes it equal to the primary one; -r mounts it by its "
             "primary tables");
   if (!unclean)
-    return refused(file,
+    return refused(file, ErrorCode::kCorrupt,
                    fmt::format("its two copies of the grain tables differ in {} entries although "
                                "it was closed cleanly",
                                scan.unequal))
@@ -82,18 +82,15 @@ class FreedGuard {
 // Tables that a hosted extent lacks can be added, but VMware's programs compute where tables are.
 Status prepare_missing(const File& file, const SparseHeader& header,
                        const SparseExtent::Options& options, GrainDirectory& directory) {
-  const auto refuse = [&](const char* what) {
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: {}", file.name(), what));
-  };
   if (!options.add_tables)
-    return refuse("some of its grain tables are missing")
+    return refused(file, ErrorCode::kUnsupported, "some of its grain tables are missing")
         .with_hint(
             "-r mounts it read-only; --force=tables adds them where they are needed, in "
             "places where QEMU finds them and VMware does not look");
   const HalfNamed half_named = directory.half_named(header.overhead.count() * kSectorSize);
   if (half_named == HalfNamed::kOther || (half_named == HalfNamed::kByCommit && !header.unclean))
-    return refuse("some of its grain tables are named in one of its two directories only")
+    return refused(file, ErrorCode::kUnsupported,
+                   "some of its grain tables are named in one of its two directories only")
         .with_hint("-r mounts it by its primary tables");
   directory.drop_half_named();
   return {};
@@ -230,9 +227,7 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open(OpenFile& file, const C
     return open_salvaged(file, header, kind, options, file_size, cache);
   RETURN_IF_ERROR(judge_against_file(file.file(), header, file_size));
   if (const std::string why = why_not_written(header); options.writable && !why.empty())
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: {}", file.name(), why))
-        .with_hint(never_writable_hint());
+    return not_written(file.file(), why);
   RETURN_IF_ERROR(cache.require_room(file.name(), header.table_count()));
   ASSIGN_OR_RETURN(GrainDirectory directory, read_grain_directory(file.file(), header, file_size));
   return open_kind(file, kind, options, layout_of(header, std::move(directory), options.size),
@@ -271,11 +266,9 @@ Result<std::unique_ptr<SparseExtent>> SparseExtent::open_kind(OpenFile& file, co
       judge_scan(file.file(), kind.facts.unclean, layout.directory.has_redundant(), scan));
   if (const std::uint64_t end = scan.highest_end / kSectorSize;
       kind.free_sector && end > kCowdLastFreeSector)
-    return Error::make(ErrorCode::kUnsupported,
-                       fmt::format("{}: not opened for writing: its grains end at sector {}, which "
-                                   "its free sector cannot say",
-                                   file.name(), end))
-        .with_hint(never_writable_hint());
+    return not_written(
+        file.file(),
+        fmt::format("its grains end at sector {}, which its free sector cannot say", end));
   Kind known = kind;
   known.facts.interrupted_entries = scan.unequal;
   known.facts.dropped_tables = layout.directory.dropped.size();

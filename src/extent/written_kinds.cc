@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/checked_math.h"
+#include "base/hints.h"
 
 namespace vmdk {
 
@@ -27,6 +28,12 @@ std::string why_not_written(const CowdHeader& header) {
 
 std::string why_not_written(const SeSparseHeader& /*header*/) {
   return "SESparse extents are only read";
+}
+
+Error not_written(const File& file, std::string_view why) {
+  return Error::make(ErrorCode::kUnsupported,
+                     fmt::format("{}: not opened for writing: {}", file.name(), why))
+      .with_hint(never_writable_hint());
 }
 
 }  // namespace vmdk

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+
+#include <vmdk/io.h>
+#include <vmdk/result.h>
 
 #include "format/cowd_header.h"
 #include "format/sesparse_header.h"
@@ -14,5 +18,8 @@ namespace vmdk {
 std::string why_not_written(const SparseHeader& header);
 std::string why_not_written(const CowdHeader& header);
 std::string why_not_written(const SeSparseHeader& header);
+
+// The refusal to open such a file for writing, kUnsupported; `why` as above.
+Error not_written(const File& file, std::string_view why);
 
 }  // namespace vmdk

@@ -11,7 +11,7 @@ namespace vmdkfuse {
 
 struct ListedMount {
   MountEntry mount;
-  std::optional<pid_t> daemon;           // where its socket can be reached
+  std::optional<pid_t> daemon = {};      // where its socket can be reached
   std::optional<int> landlock_abi = {};  // what restricts it, 0: nothing; where it says so
 };
 

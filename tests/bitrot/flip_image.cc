@@ -4,7 +4,6 @@
 #include <array>
 #include <initializer_list>
 #include <iterator>
-#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include "support/esx_builder.h"
 #include "support/file_helpers.h"
 #include "support/image_builder.h"
+#include "support/must.h"
 #include "support/sample_disk.h"
 #include "support/stream_builder.h"
 
@@ -27,18 +27,6 @@ constexpr std::uint64_t kGrains = 12;
 // The end of the disk cuts the last grain.
 constexpr std::uint64_t kCapacity = (kGrains - 1) * kGrain + 3 * kSectorSize;
 constexpr std::uint64_t kSparseTableBytes = 2048;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result)
-    throw std::runtime_error(result.error().to_text());
-  return *std::move(result);
-}
-
-void must_succeed(const Status& status) {
-  if (!status)
-    throw std::runtime_error(status.error().to_text());
-}
 
 // A field of a structure: byte offset and length in it.
 struct Part {
@@ -311,7 +299,7 @@ class Builder {
     image_.content.resize(parts.size() * kPart);
     for (std::size_t i = 0; i < parts.size(); ++i)
       parts[i] = {.length = kPart, .data = grain_at(i * kPart, kPart)};
-    must_succeed(build_flat(files(), kTop, parts));
+    must(build_flat(files(), kTop, parts));
     add_text(kTop, 0);
   }
 

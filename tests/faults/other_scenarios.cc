@@ -1,13 +1,13 @@
 // Scenarios of which no disk of the samples is what changes: looking at disks, making new ones.
 
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "crash/oracle.h"
 #include "faults/steps.h"
 #include "support/image_types.h"
+#include "support/must.h"
 #include "support/stream_builder.h"
 #include "support/tar_builder.h"
 
@@ -20,13 +20,6 @@ constexpr char kNew[] = "/vm/new.vmdk";
 
 OpenOptions to_read() {
   return quiet_options(Access::kReadOnly);
-}
-
-template <class T>
-T must(Result<T> result) {
-  if (!result)
-    throw std::runtime_error(result.error().to_text());
-  return *std::move(result);
 }
 
 std::optional<std::string> nothing_changed(FaultRun& run, bool /*complete*/) {

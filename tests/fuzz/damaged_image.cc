@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
-#include <stdexcept>
 #include <utility>
 
 #include "base/bytes.h"
@@ -11,6 +10,7 @@
 #include "format/cowd_header.h"
 #include "support/esx_builder.h"
 #include "support/image_builder.h"
+#include "support/must.h"
 #include "support/sample_disk.h"
 #include "support/stream_builder.h"
 
@@ -23,18 +23,6 @@ constexpr std::uint64_t kMostText = 4 * kKiB;
 constexpr std::uint64_t kCowdTableBytes = 4096 * 4;
 
 using Area = SoundImage::Area;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result)
-    throw std::runtime_error(result.error().to_text());
-  return *std::move(result);
-}
-
-void must(const Status& status) {
-  if (!status)
-    throw std::runtime_error(status.error().to_text());
-}
 
 // Files of which nothing else is known: their beginnings, which is all of a descriptor.
 void add_other_files(SoundImage& image) {

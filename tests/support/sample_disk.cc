@@ -4,10 +4,11 @@
 #include <cstring>
 #include <initializer_list>
 #include <iterator>
-#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "support/must.h"
 
 namespace vmdk::test {
 namespace {
@@ -15,18 +16,6 @@ namespace {
 constexpr std::uint64_t kCutGrain = 3 * kSectorSize;
 constexpr std::uint32_t kParentCid = 0x0badcafe;
 constexpr std::uint64_t kParentGrain = 8 * kKiB;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result)
-    throw std::runtime_error(result.error().to_text());
-  return *std::move(result);
-}
-
-void must(const Status& status) {
-  if (!status)
-    throw std::runtime_error(status.error().to_text());
-}
 
 // Grains of one extent with data of their own in the disk's model.
 class Filler {

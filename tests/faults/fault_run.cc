@@ -33,6 +33,8 @@ void FaultRun::note_log(LogLevel level, std::string_view text) {
   if (level != LogLevel::kError)
     return;
   const std::lock_guard lock(mutex_);
+  if (std::exchange(late_failure_, false))
+    return;
   commit_failure_ = text;
   told_.notify_all();
 }
@@ -169,6 +171,13 @@ Status FaultRun::await_commit() {
   }
   commits_seen_ = commits_;
   return {};
+}
+
+void FaultRun::let_calls_succeed() {
+  faults_.clear();
+  const std::lock_guard lock(mutex_);
+  commit_failure_.reset();
+  late_failure_ = true;
 }
 
 std::optional<std::string> FaultRun::difference(std::uint64_t at,

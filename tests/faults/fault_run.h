@@ -69,6 +69,8 @@ class FaultRun {
   // Waits until the committer's own thread has committed, or has said that it could not; after a
   // change that failed there is nothing to wait for.
   Status await_commit();
+  // From now on calls succeed. A commit that is under way may still say that it could not.
+  void let_calls_succeed();
 
   // ---- The verdict.
 
@@ -117,6 +119,7 @@ class FaultRun {
   std::size_t commits_ = 0;
   std::size_t commits_seen_ = 0;
   std::optional<std::string> commit_failure_;
+  bool late_failure_ = false;  // the next one may be of a commit that began before calls succeeded
 
   OpenOptions options_;  // of the last open()
   std::filesystem::path image_;

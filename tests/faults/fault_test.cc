@@ -190,7 +190,7 @@ class Ordeal {
   }
 
   void end_closed() {
-    run_.faults().clear();
+    run_.let_calls_succeed();
     if (poisoned_) {
       if (run_.disk() != nullptr)
         EXPECT_THAT(run_.close(), FailsWith(trouble_.err));

@@ -74,7 +74,7 @@ Chain
 
 View
       --uid=U --gid=G   owner and group, numbers  [those of who mounts]
-      --mode=M          permissions, octal  [those of the image]
+      --mode=M          permissions, an octal number  [those of the image]
 
 Tuning
       --cache=MODE      the kernel's page cache over the flat file  [auto]
@@ -112,8 +112,11 @@ Running
       --replace-stale   first remove a dead mount at MOUNTPOINT
   -v, --verbose         --log-level=info: say what was opened
   -q, --quiet           --log-level=error
-  -o OPT[,OPT...]       a long option without dashes, or one of mount(8):
-                        dev suid exec atime sync allow_other allow_root ...
+  -o OPT[,OPT...]       a long option without dashes, or one of these:
+                        dev nodev suid nosuid exec noexec noatime async sync
+                        dirsync allow_other allow_root auto_unmount
+                        default_permissions max_read=N context=C fscontext=C
+                        defcontext=C rootcontext=C
   -h, --help            the short help
       --help-all        this text
   -V, --version         versions of this program and of libfuse

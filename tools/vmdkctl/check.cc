@@ -338,8 +338,8 @@ Verb check_verb() {
                 "of tables that differ and can both be right"},
                {"dry-run", 0, OptionKind::kFlag, "", "with --repair: list the changes, make none"},
                {"force", 0, OptionKind::kList, "WHAT",
-                "repair although a VMware lock folder (stale-lck) or\n"
-                "a snapshot over the image (children) is there"},
+                "repair in spite of VMware's lock folder or of a\n"
+                "snapshot over the image: stale-lck, children"},
                salvage_option(),
                {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
               1,

@@ -185,6 +185,8 @@ class Disk {
   // The longest stretch from `at` with one answer, at most `max_length` bytes; both > 0 and inside
   // the disk.
   Result<MapRun> map(DiskOffset at, std::uint64_t max_length);
+  // The same of the image alone: what it leaves to its parents is kHole.
+  Result<MapRun> map_image(DiskOffset at, std::uint64_t max_length);
 
   // See "Durability" above. On a disk opened for reading: nothing to do, success.
   Status flush();
@@ -195,6 +197,9 @@ class Disk {
   // Called after each commit that wrote something, on the thread that committed. Set it before the
   // first write.
   void on_commit(std::function<void()> callback);
+  // The content id that the first write gives the image, in place of a random one; in an image that
+  // prints it with fewer digits, as many of the last ones. Call it before the first write.
+  void choose_content_id(std::uint32_t cid);
 
   // flush(), then clears the unclean marks that this open set or healed and cuts unused space at
   // the ends of the files. No other call may be running; afterwards only the destructor may follow.

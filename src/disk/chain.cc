@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "disk/content_ids.h"
 #include "disk/parent_locator.h"
 #include "disk/path_policy.h"
 #include "disk/unreadable.h"
@@ -22,8 +23,19 @@ namespace {
 // changed its id.
 Status require_same_parent(const std::vector<std::unique_ptr<Image>>& above, const Image& parent,
                            const OpenOptions& options) {
-  if (above.empty() || options.ignore_cid ||
-      above.back()->descriptor().parent_cid() == parent.descriptor().cid())
+  if (above.empty())
+    return {};
+  const Image& child = *above.back();
+  const ParentMatch match = match_parent(child.descriptor(), parent.descriptor());
+  // A new content id of the child would no longer fit what it announces.
+  if (match == ParentMatch::kAnnounced && above.size() == 1 && options.access == Access::kReadWrite)
+    return Error::make(ErrorCode::kBusy,
+                       fmt::format("{}: not opened for writing: a commit of it into {} was begun "
+                                   "and did not end",
+                                   child.path().native(), parent.path().native()))
+        .with_hint(fmt::format("vmdkctl commit {} ends it; -r mounts it read-only",
+                               child.path().native()));
+  if (match != ParentMatch::kOther || options.ignore_cid)
     return {};
   return Error::make(ErrorCode::kStaleParent,
                      fmt::format("{}: was written to while it was being opened as a parent",
@@ -286,13 +298,21 @@ Result<MapRun> Chain::map(std::size_t level, DiskOffset at, std::uint64_t max_le
   }
   if (level == images_.size() || at.bytes() >= images_[level]->capacity())
     return answer;
+  ASSIGN_OR_RETURN(answer, map_link(level, at, max_length));
+  return answer.kind == MapKind::kHole ? map(level + 1, at, answer.length) : answer;
+}
+
+Result<MapRun> Chain::map_link(std::size_t level, DiskOffset at, std::uint64_t max_length) const {
+  MapRun answer;
+  answer.begin = at;
+  answer.layer = level;
   Image::Part& part = images_[level]->part_at(at);
   const std::uint64_t in_part = std::min(max_length, part.end() - at.bytes());
   ASSIGN_OR_RETURN(const Run run, part.extent->describe(part.offset_of(at), in_part));
   answer.length = run.length;
   switch (run.kind) {
     case RunKind::kHole:
-      return map(level + 1, at, run.length);
+      break;
     case RunKind::kZero:
       answer.kind = MapKind::kZero;
       break;

@@ -64,6 +64,10 @@ class Chain {
   // The longest stretch at `at` with one answer. The caller is inside an epoch.
   Result<MapRun> map(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
 
+  // The same of link `level` alone: what it leaves to those beneath it is kHole. Requires: `at` is
+  // inside it.
+  Result<MapRun> map_link(std::size_t level, DiskOffset at, std::uint64_t max_length) const;
+
  private:
   Status open_links(FileSystem& file_system, LinkFile top, const OpenContext& context);
   Status open_all_links(FileSystem& file_system, LinkFile next, const OpenContext& context);

@@ -383,6 +383,14 @@ Result<MapRun> Disk::map(DiskOffset at, std::uint64_t max_length) {
   return impl_->chain_->map(0, at, max_length);
 }
 
+Result<MapRun> Disk::map_image(DiskOffset at, std::uint64_t max_length) {
+  RETURN_IF_ERROR(impl_->require_range(at, max_length));
+  if (max_length == 0)
+    return Error::make(ErrorCode::kInvalidArgument, "an empty range has no answer");
+  const auto inside = impl_->epochs_.enter();
+  return impl_->chain_->map_link(0, at, max_length);
+}
+
 Status Disk::flush() {
   return impl_->committer_ != nullptr ? impl_->committer_->commit() : Status{};
 }
@@ -399,6 +407,10 @@ Status Disk::sticky_status() const {
 void Disk::on_commit(std::function<void()> callback) {
   if (impl_->committer_ != nullptr)
     impl_->committer_->on_commit(std::move(callback));
+}
+
+void Disk::choose_content_id(std::uint32_t cid) {
+  impl_->top().choose_content_id(cid);
 }
 
 Status Disk::close() {

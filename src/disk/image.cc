@@ -406,7 +406,7 @@ Status Image::change_content(Poison& poison) {
 Status Image::write_content_id() {
   if (!new_id_) {
     std::random_device random;
-    const std::uint32_t cid = usable_cid(random());
+    const std::uint32_t cid = chosen_id_ ? *chosen_id_ : usable_cid(random());
     Descriptor changed = text_.descriptor;  // all of the change or, without memory, nothing of it
     auto range = changed.set_content_id(cid, {random(), random(), random()});
     // Only here can there be any: else the image was not opened for writing.

@@ -90,6 +90,9 @@ class Image {
 
   const std::vector<std::unique_ptr<Part>>& parts() const noexcept { return parts_; }
 
+  // That of the first write, in place of a random one. Before it.
+  void choose_content_id(std::uint32_t cid) noexcept { chosen_id_ = cid; }
+
   // Everything that must be durable before the first write to [at, at + length): interrupted
   // commits are finished, the content id changes (once an open), the extents get their marks. A
   // failed sync poisons; after any other failure the next call tries again. Any thread.
@@ -142,6 +145,7 @@ class Image {
   std::vector<std::unique_ptr<Part>> parts_;
   std::vector<OpenFile*> files_;  // top file and extents, each once
 
+  std::optional<std::uint32_t> chosen_id_;  // constant from the first write on
   std::mutex first_write_mutex_;
   bool changed_ = false;  // the content id of this open is durable; guarded by first_write_mutex_
   // What the first write changed of the text: the content id, and change tracking; empty before.

@@ -8,6 +8,7 @@
 
 #include <vmdk/create.h>
 
+#include "disk/content_ids.h"
 #include "disk/create_plan.h"
 #include "disk/image_file.h"
 #include "disk/image_text.h"
@@ -119,7 +120,7 @@ Status require_overlay_of(FileSystem& file_system, const PathPolicy& policy,
   ASSIGN_OR_RETURN(const bool names, names_as_parent(policy, overlay, hint, image, *image_file));
   if (!names)
     return stranger.is(ErrorCode::kInvalidArgument, fmt::format("a snapshot of {}", hint));
-  if (descriptor.parent_cid() != parent.descriptor.cid())
+  if (match_parent(descriptor, parent.descriptor) == ParentMatch::kOther)
     return stranger.is(
         ErrorCode::kStaleParent,
         fmt::format("it was made over another content: content id {:08x} is wanted, {:08x} is "

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/shortage.h"
+#include "disk/content_ids.h"
 #include "disk/image_file.h"
 
 namespace vmdk {
@@ -116,8 +117,9 @@ Result<FoundParent> ParentLocator::find(const fs::path& child, const Descriptor&
       continue;
     }
     const std::uint32_t cid = text->descriptor.cid();
+    const bool fits = match_parent(descriptor, text->descriptor) != ParentMatch::kOther;
     FoundParent parent{(*file)->name(), std::move(*file), std::move(*text)};
-    if (cid == wanted) {
+    if (fits) {
       // Only a file that was needed is used up: "the next missing parent".
       next_given_ += place.named_by_user ? 1 : 0;
       return parent;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "disk/content_ids.h"
 #include "disk/path_policy.h"
 
 namespace vmdk {
@@ -22,17 +23,20 @@ bool ends_with_vmdk(std::string name) {
 
 // What may not be read, or is no image, is no child. What cannot be read may be one.
 Result<bool> is_child_of(FileSystem& file_system, const fs::path& folder, const std::string& name,
-                         const std::string& parent, std::uint32_t parent_cid) {
+                         const std::string& parent, const Descriptor& descriptor,
+                         const std::optional<FileId>& except) {
   const auto answer_of = [](const Error& error) -> Result<bool> {
     return error.code() == ErrorCode::kIo ? Result<bool>(error) : false;
   };
   const auto file = file_system.open_beneath(folder, name, Access::kReadOnly);
   if (!file)
     return answer_of(file.error());
+  if ((*file)->id() == except)
+    return false;
   const auto text = read_image_text(**file);
   if (!text)
     return answer_of(text.error());
-  return text->descriptor.parent_cid() == parent_cid &&
+  return match_parent(text->descriptor, descriptor) != ParentMatch::kOther &&
          base_name(text->descriptor.in_utf8(text->descriptor.parent_hint())) == parent;
 }
 
@@ -82,7 +86,7 @@ Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
 }
 
 Status require_no_children(FileSystem& file_system, const fs::path& image,
-                           const Descriptor& descriptor) {
+                           const Descriptor& descriptor, const std::optional<FileId>& except) {
   const fs::path folder = folder_of(image);
   const std::string self = image.filename().native();
   const auto names = file_system.list(folder);
@@ -94,7 +98,7 @@ Status require_no_children(FileSystem& file_system, const fs::path& image,
   for (const std::string& name : *names) {
     if (name == self || !ends_with_vmdk(name))
       continue;
-    const auto child = is_child_of(file_system, folder, name, self, descriptor.cid());
+    const auto child = is_child_of(file_system, folder, name, self, descriptor, except);
     if (!child)
       return children_unknown(image, child.error());
     if (!*child)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include <vmdk/disk.h>
 #include <vmdk/io.h>
@@ -18,8 +19,9 @@ Status require_no_vmware_locks(FileSystem& file_system, const std::filesystem::p
 
 // kBusy when another image in the folder names this one as its parent: writing would change the
 // content id, and that child could not be opened any more. Children that are stale already, and
-// files that cannot be read, do not count.
+// files that cannot be read, do not count; nor does the file `except`.
 Status require_no_children(FileSystem& file_system, const std::filesystem::path& image,
-                           const Descriptor& descriptor);
+                           const Descriptor& descriptor,
+                           const std::optional<FileId>& except = std::nullopt);
 
 }  // namespace vmdk

@@ -287,12 +287,6 @@ Status Descriptor::take_create_type() {
 
 std::pair<std::size_t, std::size_t> Descriptor::set_content_id(
     std::uint32_t cid, const std::array<std::uint32_t, 3>& random) {
-  const auto replace = [this](Assignment& assignment, std::string value) {
-    text_.replace(assignment.begin, value.size(), value);
-    assignment.value = std::move(value);
-    return std::pair(assignment.begin, assignment.begin + assignment.value.size());
-  };
-
   auto* own = find_mutable("CID");
   const auto width = own->value.size();
   if (width < kCidDigits) {
@@ -302,17 +296,40 @@ std::pair<std::size_t, std::size_t> Descriptor::set_content_id(
       cid ^= 1U;
   }
   cid_ = cid;
-  auto [begin, end] = replace(*own, fmt::format("{:0{}x}", cid, width));
+  auto [begin, end] = replace_value(*own, fmt::format("{:0{}x}", cid, width));
 
   auto* long_id = find_mutable("ddb.longContentID");
   if (long_id != nullptr && long_id->value.size() == kLongContentIdDigits &&
       is_hex(long_id->value)) {
-    const auto [long_begin, long_end] = replace(
+    const auto [long_begin, long_end] = replace_value(
         *long_id, fmt::format("{:08x}{:08x}{:08x}{:08x}", random[0], random[1], random[2], cid));
     begin = std::min(begin, long_begin);
     end = std::max(end, long_end);
   }
   return {begin, end};
+}
+
+// By one of the same length.
+std::pair<std::size_t, std::size_t> Descriptor::replace_value(Assignment& assignment,
+                                                              std::string value) {
+  text_.replace(assignment.begin, value.size(), value);
+  assignment.value = std::move(value);
+  return {assignment.begin, assignment.begin + assignment.value.size()};
+}
+
+std::size_t Descriptor::cid_digits() const noexcept {
+  return find("CID")->value.size();
+}
+
+std::size_t Descriptor::parent_cid_digits() const noexcept {
+  const auto* line = find("parentCID");
+  return line != nullptr ? line->value.size() : 0;
+}
+
+std::pair<std::size_t, std::size_t> Descriptor::set_parent_cid(std::uint32_t cid) {
+  auto* line = find_mutable("parentCID");
+  parent_cid_ = cid;
+  return replace_value(*line, fmt::format("{:0{}x}", cid, line->value.size()));
 }
 
 bool Descriptor::has_change_tracking() const {

@@ -98,6 +98,15 @@ class Descriptor {
   std::pair<std::size_t, std::size_t> set_content_id(std::uint32_t cid,
                                                      const std::array<std::uint32_t, 3>& random);
 
+  // Digits that the content ids are printed with: in place there is room for no more.
+  std::size_t cid_digits() const noexcept;
+  // 0: there is no such line.
+  std::size_t parent_cid_digits() const noexcept;
+
+  // Sets the parent's content id in place, in the printed width it has. Returns as
+  // set_content_id(). Requires: parent_cid(), and a value of at most parent_cid_digits().
+  std::pair<std::size_t, std::size_t> set_parent_cid(std::uint32_t cid);
+
  private:
   struct Assignment {
     std::string key;  // lower case
@@ -114,6 +123,7 @@ class Descriptor {
   Status take_create_type();
   void take_encoding();
   const Assignment* find(std::string_view key) const noexcept;
+  std::pair<std::size_t, std::size_t> replace_value(Assignment& assignment, std::string value);
   Assignment* find_mutable(std::string_view key) noexcept;
 
   std::string text_;
@@ -139,6 +149,8 @@ struct NewDescriptor {
   std::vector<ExtentLine> extents;
   std::string adapter;
   std::uint32_t cylinders = 0, heads = 0, sectors = 0;
+  std::vector<std::pair<std::string, std::string>>
+      more;  // `ddb.` keys and values behind the others
 };
 
 // kInvalidArgument for a name that the format cannot hold (a quote, a line end, a NUL).

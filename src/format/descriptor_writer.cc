@@ -23,6 +23,8 @@ Status check_strings(const NewDescriptor& descriptor) {
   RETURN_IF_ERROR(check_representable("createType", descriptor.create_type));
   RETURN_IF_ERROR(check_representable("parent", descriptor.parent_hint));
   RETURN_IF_ERROR(check_representable("adapter", descriptor.adapter));
+  for (const auto& [key, value] : descriptor.more)
+    RETURN_IF_ERROR(check_representable(key, value));
   for (const auto& extent : descriptor.extents)
     RETURN_IF_ERROR(check_representable("file name", extent.file_name));
   return {};
@@ -68,6 +70,9 @@ Result<std::string> render_descriptor(const NewDescriptor& descriptor) {
       "ddb.adapterType = \"{}\"\n"
       "ddb.toolsVersion = \"2147483647\"\n",
       descriptor.cylinders, descriptor.heads, descriptor.sectors, descriptor.adapter);
+
+  for (const auto& [key, value] : descriptor.more)
+    text += fmt::format("{} = \"{}\"\n", key, value);
 
   // Limits (lengths of lines, of the text, of the disk) live in the parser: what it would refuse
   // to read is not written.

@@ -79,6 +79,12 @@ const std::map<std::string, std::set<std::string>>& known_options() {
        {"--type", "--for", "--from", "--size", "--level", "--jobs", "--grain", "--adapter",
         "--verify", "--progress", "--share", "--force", "--layer", "--salvage", "--parent",
         "--search", "--allow-dir", "--allow-devices", "--help"}},
+      {"snapshot",
+       {"--type", "--grain", "--zeroed-grains", "--progress", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"commit",
+       {"--json", "--progress", "--force", "--drop-cbt", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
   };
   return options;
 }
@@ -110,8 +116,8 @@ TEST_F(VmdkctlTest, KnowsEveryOptionThatHelpShows) {
 }
 
 TEST_F(VmdkctlTest, HelpFitsAScreen) {
-  for (const std::string words :
-       {"--help", "create --help", "info --help", "check --help", "map --help"}) {
+  for (const std::string words : {"--help", "create --help", "info --help", "check --help",
+                                  "map --help", "snapshot --help", "commit --help"}) {
     const std::vector<std::string> lines = lines_of(vmdkctl(words).out);
     EXPECT_LE(lines.size(), 24U) << words;
     EXPECT_GE(lines.size(), 5U) << words;

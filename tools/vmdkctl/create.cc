@@ -1,11 +1,9 @@
-#include <system_error>
+#include "vmdkctl/create.h"
+
 #include <utility>
 
-#include <fmt/format.h>
-
-#include <vmdk/create.h>
-
 #include "io/posix_file_system.h"
+#include "vmdkctl/foreign_parent.h"
 #include "vmdkctl/image_types.h"
 #include "vmdkctl/interrupts.h"
 #include "vmdkctl/output.h"
@@ -51,32 +49,25 @@ vmdk::Result<vmdk::CreateOptions> options_of(const Usage& usage, const Arguments
   return options;
 }
 
-// Files named in an image are opened only below its own folder unless the user says more.
-void note_foreign_parent(const fs::path& image, const fs::path& parent) {
-  std::error_code ignored;
-  const fs::path base = image.parent_path().empty() ? fs::path(".") : image.parent_path();
-  const fs::path way = fs::relative(parent, base, ignored);
-  if (way.empty() || *way.begin() != "..")
-    return;
-  print_note(
-      fmt::format("{}: its parent is outside its folder: to open it, --allow-dir={} is needed",
-                  image.native(), fs::absolute(parent, ignored).parent_path().native()));
-}
-
 int run_create(const Usage& usage, const Arguments& arguments) {
   auto options = options_of(usage, arguments);
   if (!options) {
     print_error(options.error());
     return kUsage;
   }
-  const fs::path image = arguments.operands[0];
+  return create(arguments.operands[0], *std::move(options), arguments);
+}
+
+}  // namespace
+
+int create(const fs::path& image, vmdk::CreateOptions options, const Arguments& arguments) {
   vmdk::PosixFileSystem file_system;
-  options->interrupted = Interrupts::pending;
+  options.interrupted = Interrupts::pending;
   const auto made = [&] {
     const Interrupts interrupts;
     ProgressLine progress(image.native(), arguments.has("progress"));
-    options->progress = progress.callback();
-    return vmdk::create_image(file_system, image, *options);
+    options.progress = progress.callback();
+    return vmdk::create_image(file_system, image, options);
   }();
   if (!made) {
     print_error(made.error());
@@ -84,12 +75,10 @@ int run_create(const Usage& usage, const Arguments& arguments) {
       Interrupts::die_of_it();
     return made.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed;
   }
-  if (!options->parent.empty())
-    note_foreign_parent(image, options->parent);
+  if (!options.parent.empty())
+    note_foreign_parent(image, options.parent);
   return kDone;
 }
-
-}  // namespace
 
 Verb create_verb() {
   Usage usage{"create",

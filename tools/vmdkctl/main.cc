@@ -17,16 +17,16 @@ namespace vmdkctl {
 namespace {
 
 std::vector<Verb> all_verbs() {
-  return {create_verb(), info_verb(),    check_verb(),  map_verb(),
-          cat_verb(),    compare_verb(), convert_verb()};
+  return {create_verb(),  info_verb(),    check_verb(),    map_verb(),   cat_verb(),
+          compare_verb(), convert_verb(), snapshot_verb(), commit_verb()};
 }
 
 void print_help(const std::vector<Verb>& verbs) {
   print_line("Usage: vmdkctl VERB [OPTION...] IMAGE...\nWorks on VMware disk images (VMDK).\n");
   for (const Verb& verb : verbs) {
     const std::string_view purpose = verb.usage.purpose;
-    print_line(
-        fmt::format("  {:<8} {}", verb.usage.verb, purpose.substr(0, purpose.find_first_of(".:"))));
+    print_line(fmt::format("  {:<10} {}", verb.usage.verb,
+                           purpose.substr(0, purpose.find_first_of(".:"))));
   }
   print_line(
       "\n  vmdkctl VERB --help   the verb's options\n"

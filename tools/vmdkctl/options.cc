@@ -223,6 +223,31 @@ vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
   return {};
 }
 
+std::vector<OptionSpec> writing_option_specs() {
+  return {
+      {"force", 0, OptionKind::kList, "WHAT",
+       "write although another snapshot (children), a VMware\nlock folder (stale-lck) or a lack "
+       "of grain tables\n(tables) speaks against it"},
+      {"drop-cbt", 0, OptionKind::kFlag, "", "end the change tracking of what is written to"}};
+}
+
+vmdk::Status writing_options(const Usage& usage, const Arguments& arguments,
+                             vmdk::OpenOptions& options) {
+  options.drop_change_tracking = arguments.has("drop-cbt");
+  for (const std::string& what : arguments.list("force")) {
+    if (what == "children")
+      options.force_children = true;
+    else if (what == "stale-lck")
+      options.force_stale_lck = true;
+    else if (what == "tables")
+      options.force_tables = true;
+    else
+      return usage_error(usage,
+                         fmt::format("--force: \"{}\" is not children, stale-lck or tables", what));
+  }
+  return {};
+}
+
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {
   vmdk::OpenOptions options;
   options.access = vmdk::Access::kReadOnly;

@@ -75,6 +75,10 @@ std::vector<OptionSpec> chain_options();
 OptionSpec force_journal_option();
 vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
                            vmdk::OpenOptions& options);
+// --force and --drop-cbt of the verbs that write to a disk, and what they say.
+std::vector<OptionSpec> writing_option_specs();
+vmdk::Status writing_options(const Usage& usage, const Arguments& arguments,
+                             vmdk::OpenOptions& options);
 // --salvage, for verbs that look at a disk without writing.
 OptionSpec salvage_option();
 // --layer, for verbs that look at one.

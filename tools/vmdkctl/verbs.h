@@ -21,5 +21,7 @@ Verb map_verb();
 Verb cat_verb();
 Verb compare_verb();
 Verb convert_verb();
+Verb snapshot_verb();
+Verb commit_verb();
 
 }  // namespace vmdkctl

@@ -1,0 +1,80 @@
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <vmdk/commit.h>
+
+#include "base/text.h"
+#include "io/posix_file_system.h"
+#include "vmdkctl/interrupts.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/progress_line.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+void print_report(const std::string& child, const vmdk::CommitReport& report, bool json) {
+  if (json) {
+    Json object;
+    object["schema"] = kSchema;
+    put_bytes(object, "image", child);
+    put_bytes(object, "parent", report.parent.native());
+    object["heldBytes"] = report.held;
+    object["writtenBytes"] = report.written;
+    print_line(to_text(object));
+    return;
+  }
+  print_line(vmdk::printable(fmt::format("{}: in {} now: {} written, of {} that it holds", child,
+                                         report.parent.native(), vmdk::format_size(report.written),
+                                         vmdk::format_size(report.held))));
+}
+
+int run_commit(const Usage& usage, const Arguments& arguments) {
+  vmdk::CommitOptions options;
+  options.open = open_options(usage, arguments);
+  if (const auto status = writing_options(usage, arguments, options.open); !status) {
+    print_error(status.error());
+    return kUsage;
+  }
+  options.interrupted = Interrupts::pending;
+  const std::string& child = arguments.operands[0];
+  vmdk::PosixFileSystem file_system;
+  const auto report = [&] {
+    const Interrupts interrupts;
+    ProgressLine progress(child, arguments.has("progress"));
+    options.progress = progress.callback();
+    return vmdk::commit_child(file_system, child, options);
+  }();
+  if (report) {
+    print_report(child, *report, arguments.has("json"));
+    return kDone;
+  }
+  print_error(report.error());
+  if (Interrupts::pending())
+    Interrupts::die_of_it();
+  return report.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed;
+}
+
+}  // namespace
+
+Verb commit_verb() {
+  Usage usage{"commit",
+              "CHILD",
+              "Brings what a snapshot holds into its parent. The parent then shows the same\n"
+              "disk; CHILD stays and can be removed, or written to. It shows the disk at any\n"
+              "moment, also after a crash or an interruption; its parent by itself does so in\n"
+              "the end. The same command goes on with what did not end.",
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
+               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+              1,
+              1};
+  for (const OptionSpec& option : writing_option_specs())
+    usage.options.push_back(option);
+  for (const OptionSpec& option : chain_options())
+    usage.options.push_back(option);
+  return {std::move(usage), run_commit, kFailed};
+}
+
+}  // namespace vmdkctl

@@ -1,0 +1,25 @@
+#include "vmdkctl/foreign_parent.h"
+
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "vmdkctl/output.h"
+
+namespace vmdkctl {
+
+namespace fs = std::filesystem;
+
+void note_foreign_parent(const fs::path& image, const fs::path& parent) {
+  std::error_code ignored;
+  const fs::path base = image.parent_path().empty() ? fs::path(".") : image.parent_path();
+  const fs::path way = fs::relative(parent, base, ignored);
+  if (way.empty() || *way.begin() != "..")
+    return;
+  print_note(
+      fmt::format("{}: its parent is outside its folder: to open it, --allow-dir={} is needed; and "
+                  "nothing keeps anybody from writing to the parent",
+                  image.native(), fs::absolute(parent, ignored).parent_path().native()));
+}
+
+}  // namespace vmdkctl

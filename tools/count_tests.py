@@ -2,12 +2,15 @@
 """Turns the logs of one `meson test` into lines "verdict<TAB>name<TAB>reason".
 
 A GoogleTest binary counts with each of its cases. What the cases do not show - a crash, a time-out,
-a leak found at the end - counts as one failure more.
+a leak found at the end - counts as one failure more. What cases say of themselves in numbers (how
+many points or states they judged, how many rounds) follows as lines "figure<TAB>test<TAB>number name";
+those of one name are summed up, of a peak the largest counts.
 """
 
 import argparse
 import json
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ET
 
@@ -38,6 +41,25 @@ def cases_of(test_name, junit):
                 yield f"{case.get('classname')}.{case.get('name')}", *case_verdict(case)
 
 
+def figures_of(test_name, junit, output):
+    """What the GoogleTest cases of one test recorded as properties that are numbers; of a program
+    of another kind, what it says in its output as "# N operations in N sequences"."""
+    prefix = f"{test_name.split(':')[0]}.{test_name}."
+    sums = {}
+    for suite in junit.iter("testsuite"):
+        if not suite.get("name", "").startswith(prefix):
+            continue
+        for item in suite.iter("property"):
+            name, value = item.get("name", ""), item.get("value", "")
+            if not value.isdigit():
+                continue
+            both = sums.get(name, 0), int(value)
+            sums[name] = max(both) if name.startswith(("peak", "most")) else sum(both)
+    for line in re.findall(r"^# (\d+ \w+) in (\d+ \w+)", output, re.MULTILINE):
+        sums.update((name, int(number)) for number, name in map(str.split, line))
+    return sums
+
+
 def count(build, logs):
     """Yields (verdict, name, reason) for every test of the run."""
     junit = ET.parse(logs / "testlog.junit.xml").getroot()
@@ -57,6 +79,8 @@ def count(build, logs):
             yield "failed", name, ended
         elif test["result"] == "OK" and not cases:
             yield "passed", name, ""
+        for figure, number in sorted(figures_of(test["name"], junit, test.get("stdout", "")).items()):
+            yield "figure", name, f"{number:,} {figure.replace('_', ' ')}"
 
 
 def main():

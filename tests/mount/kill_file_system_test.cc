@@ -172,6 +172,7 @@ TEST_P(KillFileSystemTest, FsyncedFilesAreWholeAndTheJournalIsPlayedBack) {
       return;
   }
   EXPECT_GT(synced_, 0U) << "no round lived long enough to prove anything";
+  RecordProperty("rounds", rounds);
   RecordProperty("synced_files", static_cast<int>(synced_));
 }
 

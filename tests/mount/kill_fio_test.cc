@@ -103,7 +103,7 @@ TEST_F(KillFioTest, WhatWasAnsweredVerifies) {
     ASSERT_FALSE(HasFailure());
   }
   EXPECT_GT(verified_, rounds / 2) << "too few rounds came to writing";
-  RecordProperty("verified", verified_);
+  RecordProperty("rounds_verified", verified_);
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ class KillTest : public MountTest {
   // and again. `known`: what the disk shows at first.
   void survive_kills(const std::function<void(const std::string& options)>& mount_it,
                      ReferenceDisk known) {
+    RecordProperty("rounds", rounds());
     BoundaryRandom random({.capacity = kDiskSize});
     for (int round = 0; round < rounds(); ++round) {
       SCOPED_TRACE("round " + std::to_string(round));

@@ -106,6 +106,7 @@ TEST_P(RemountTest, ShowsWhatTheStepBeforeLeft) {
     ASSERT_FALSE(HasFailure());
   }
   expect_check("disk.vmdk");
+  RecordProperty("steps", steps());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RemountTest,

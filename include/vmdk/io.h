@@ -80,6 +80,10 @@ class File {
   // Tells the system that the range is wanted soon. Advice only.
   virtual void prefetch(FileOffset at, std::uint64_t length) const noexcept = 0;
 
+  // Has the system begin to write what was written to the range to the disk; may wait for a busy
+  // disk. Advice only: it neither makes anything durable nor takes a failure away from sync().
+  virtual void start_writing(FileOffset at, std::uint64_t length) noexcept = 0;
+
   // Takes the locks of `mode` and keeps them until the file is closed. kBusy names the holder
   // where the system tells; kUnsupported where the file system has no locks.
   virtual Status lock(LockMode mode) = 0;

@@ -88,10 +88,12 @@ class Disk::Impl {
     if (!options_.layer.empty())
       RETURN_IF_ERROR(chain_->show_layer(options_.layer));
     tell_salvaged();
-    return writable() ? start_committer() : Status{};
+    return writable() ? prepare_writing() : Status{};
   }
 
-  Status start_committer() {
+  Status prepare_writing() {
+    for (const auto& file : files_.files())
+      file->write_behind(helpers_);
     try {
       committer_ =
           std::make_unique<Committer>(top(), poison_, options_.commit_interval, options_.log);

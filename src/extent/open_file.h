@@ -14,6 +14,7 @@
 #include <vmdk/io.h>
 
 #include "base/seeded_fault.h"
+#include "extent/write_behind.h"
 
 namespace vmdk {
 
@@ -36,8 +37,15 @@ class OpenFile {
       unsynced_.store(true);
       return raising(end, file_->write(at, parts));
     }
-    return noted(raising(end, file_->write(at, parts)));
+    RETURN_IF_ERROR(noted(raising(end, file_->write(at, parts))));
+    if (behind_)
+      behind_->note(at.bytes(), end);
+    return {};
   }
+
+  // Before the first write: long runs of writes are begun with on `helpers`, which must end before
+  // this does.
+  void write_behind(HelperThreads& helpers) { behind_.emplace(*file_, helpers); }
 
   Status punch_hole(FileOffset at, std::uint64_t length) {
     return noted(file_->punch_hole(at, length));
@@ -120,6 +128,7 @@ class OpenFile {
   }
 
   std::unique_ptr<File> file_;
+  std::optional<WriteBehind> behind_;  // constant once the file is written to
   std::atomic<std::uint64_t> known_size_{0};
   std::atomic<bool> unsynced_{false};
   std::mutex sync_mutex_;

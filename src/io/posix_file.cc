@@ -265,6 +265,12 @@ void PosixFile::prefetch(FileOffset at, std::uint64_t length) const noexcept {
     ::posix_fadvise(fd_.get(), to_off(at.bytes()), to_off(length), POSIX_FADV_WILLNEED);
 }
 
+void PosixFile::start_writing(FileOffset at, std::uint64_t length) noexcept {
+  // Without the flags that wait, it does not see, and so does not take away, what fdatasync tells.
+  if (length != 0)  // 0 would mean: to the end of the file
+    ::sync_file_range(fd_.get(), to_off(at.bytes()), to_off(length), SYNC_FILE_RANGE_WRITE);
+}
+
 Status PosixFile::reveal() {
   if (!temporary_)
     return File::reveal();

@@ -40,6 +40,7 @@ class PosixFile final : public File {
   Result<std::optional<FileOffset>> next_data(FileOffset from) const override;
   Result<std::optional<FileOffset>> next_hole(FileOffset from) const override;
   void prefetch(FileOffset at, std::uint64_t length) const noexcept override;
+  void start_writing(FileOffset at, std::uint64_t length) noexcept override;
   Status lock(LockMode mode) override;
   Status reveal() override;
 

@@ -71,6 +71,11 @@ class PausedFile : public ForwardingFile {
     below().prefetch(at, length);
   }
 
+  void start_writing(FileOffset at, std::uint64_t length) noexcept override {
+    const Pause pause;
+    below().start_writing(at, length);
+  }
+
   Status lock(LockMode mode) override {
     const Pause pause;
     return below().lock(mode);

@@ -409,6 +409,16 @@ TEST_F(PosixFileTest, PrefetchChangesNothing) {
   EXPECT_EQ(text_of(*file), "0123456789");
 }
 
+TEST_F(PosixFileTest, StartsToWriteARangeWithoutWaitingOrTakingAFailureAway) {
+  const auto file = create("0123456789");
+  file->start_writing(FileOffset(2), 5);
+  file->start_writing(FileOffset(5), 0);  // would be all that follows
+  EXPECT_EQ(plan().started_writes, 1);
+  EXPECT_EQ(plan().start_flags, unsigned{SYNC_FILE_RANGE_WRITE});
+  file->start_writing(FileOffset(UINT64_MAX), UINT64_MAX);
+  EXPECT_EQ(text_of(*file), "0123456789");
+}
+
 TEST_F(PosixFileTest, KnowsWhatTheFileWasWhenItWasOpened) {
   const auto path = folder_.write("disk.vmdk", "data");
   ASSERT_EQ(::chmod(path.c_str(), 0640), 0);

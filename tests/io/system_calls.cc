@@ -29,10 +29,11 @@ void reset() noexcept {
   p.syncs_do_nothing = false;
   for (auto* number : {&p.interrupted_call, &p.short_transfer, &p.calls, &p.transfers})
     *number = 0;
-  for (auto* error :
-       {&p.read_error, &p.write_error, &p.sync_error, &p.allocate_error, &p.seek_error,
-        &p.lock_error, &p.quick_read_error, &p.reads, &p.quick_reads, &p.writes, &p.allocations})
+  for (auto* error : {&p.read_error, &p.write_error, &p.sync_error, &p.allocate_error,
+                      &p.seek_error, &p.lock_error, &p.quick_read_error, &p.reads, &p.quick_reads,
+                      &p.writes, &p.allocations, &p.started_writes})
     *error = 0;
+  p.start_flags = 0;
 }
 
 namespace {
@@ -149,6 +150,12 @@ int fallocate(int fd, int mode, off_t at, off_t length) {
   if (fails(plan().allocate_error))
     return -1;
   return static_cast<int>(::syscall(SYS_fallocate, fd, mode, at, length));
+}
+
+int sync_file_range(int fd, off_t at, off_t length, unsigned flags) {
+  ++plan().started_writes;
+  plan().start_flags = flags;
+  return static_cast<int>(::syscall(SYS_sync_file_range, fd, at, length, flags));
 }
 
 off_t lseek(int fd, off_t at, int whence) noexcept {

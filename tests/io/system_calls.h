@@ -30,6 +30,8 @@ struct Plan {
   std::atomic<int> quick_reads{0};
   std::atomic<int> writes{0};
   std::atomic<int> allocations{0};
+  std::atomic<int> started_writes{0};
+  std::atomic<unsigned> start_flags{0};  // of the last sync_file_range()
 };
 
 Plan& plan() noexcept;

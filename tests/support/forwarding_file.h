@@ -51,6 +51,10 @@ class ForwardingFile : public File {
     below_->prefetch(at, length);
   }
 
+  void start_writing(FileOffset at, std::uint64_t length) noexcept override {
+    below_->start_writing(at, length);
+  }
+
   Status lock(LockMode mode) override { return below_->lock(mode); }
 
   Status reveal() override { return below_->reveal(); }

@@ -97,6 +97,11 @@ class InterceptingFileSystem::Handle : public ForwardingFile {
       below().prefetch(at, length);
   }
 
+  // Comes from another thread, at any time: nobody could count on it.
+  void start_writing(FileOffset at, std::uint64_t length) noexcept override {
+    below().start_writing(at, length);
+  }
+
   Status lock(LockMode mode) override {
     RETURN_IF_ERROR(ask(OpKind::kLock, 0, 0));
     return below().lock(mode);

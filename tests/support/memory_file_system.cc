@@ -141,6 +141,8 @@ class MemoryFileSystem::Handle : public File {
 
   void prefetch(FileOffset /*at*/, std::uint64_t /*length*/) const noexcept override {}
 
+  void start_writing(FileOffset /*at*/, std::uint64_t /*length*/) noexcept override {}
+
   Status lock(LockMode mode) override {
     const std::unique_lock guard(node_->mutex);
     for (const auto& [holder, held] : node_->locks) {

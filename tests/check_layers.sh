@@ -21,12 +21,12 @@ allowed() {
     include/vmdk) echo "vmdk/.*|tl/expected\.hpp|sys/uio\.h" ;;
     src/base) echo "$BASE|vmdk/(result|units)\.h|$LIBRARIES|$C_LANGUAGE|sys/uio\.h" ;;
     src/io) echo "$BASE|io/.*|$SEAM|$LIBRARIES|$POSIX" ;;
-    src/format) echo "$BASE|format/.*|vmdk/(result|units)\.h|iconv\.h|$LIBRARIES" ;;
+    src/format) echo "$BASE|format/.*|vmdk/(result|units)\.h|iconv\.h|libdeflate\.h|$LIBRARIES" ;;
     src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|libdeflate\.h|$LIBRARIES|sys/uio\.h" ;;
     src/disk) echo "$BASE|format/.*|extent/.*|disk/.*|vmdk/.*|$LIBRARIES|sys/uio\.h" ;;
     src/fuse) echo "$BASE|fuse/.*|vmdk/(disk|result|units|progress)\.h|fuse_lowlevel\.h|fuse3/.*|$LIBRARIES|$POSIX" ;;
     src/vmdkfuse) echo "$BASE|vmdkfuse/.*|fuse/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|boost/.*|spdlog/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
-    tools/vmdkctl) echo "$BASE|vmdkctl/.*|io/(posix_file_system|standard_streams)\.h|vmdk/.*|boost/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
+    tools/vmdkctl) echo "$BASE|vmdkctl/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|blkid/blkid\.h|boost/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
   esac
 }
 

@@ -4,7 +4,8 @@
 # What a build needs, tests aside.
 # shellcheck disable=SC2034
 readonly BUILD_PACKAGES=(g++ meson ninja-build pkg-config libfuse3-dev fuse3
-  libboost-program-options-dev libexpected-dev libfmt-dev libdeflate-dev libspdlog-dev nlohmann-json3-dev)
+  libboost-program-options-dev libexpected-dev libfmt-dev libdeflate-dev libspdlog-dev
+  nlohmann-json3-dev libblkid-dev)
 
 is_installed() {
   [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = 'ii ' ]

@@ -99,6 +99,8 @@ struct LayerInfo {
   std::uint64_t allocated = 0;  // bytes on the host, metadata included
   std::vector<ExtentInfo> extents;
   std::string adapter;  // ddb.adapterType; empty: not stated
+  // What a machine is told of the disk's sectors, bytes: ddb.logicalSectorSize where it is 4096.
+  std::uint64_t logical_sector_size = kSectorSize;
 };
 
 struct DiskInfo {

@@ -334,6 +334,8 @@ LayerInfo Image::info() const {
   layer.file = path_.native();
   layer.create_type = descriptor().create_type();
   layer.adapter = descriptor().value("ddb.adapterType").value_or("");
+  if (descriptor().value("ddb.logicalSectorSize").value_or("") == "4096")
+    layer.logical_sector_size = 4096;
   layer.cid = descriptor().cid();
   layer.parent_cid = descriptor().parent_cid();
   layer.parent_hint = descriptor().parent_hint();

@@ -22,6 +22,7 @@
 #include "kernel_side.h"
 #include "operation_bytes.h"
 #include "support/esx_builder.h"
+#include "support/partition_builder.h"
 #include "support/stream_builder.h"
 #include "support/tar_builder.h"
 #include "vfsx/images.h"
@@ -214,6 +215,25 @@ bool save_tar_headers(const std::filesystem::path& folder) {
          save_text("pax", pax_record("path", "a.vmdk") + pax_record("size", "512"));
 }
 
+// The first byte says whether checksums are made right.
+bool save_partitions(const std::filesystem::path& folder) {
+  const auto save_disk = [&](const char* name, std::byte choice, std::span<const std::byte> disk) {
+    std::vector<std::byte> bytes{choice};
+    bytes.insert(bytes.end(), disk.begin(), disk.end());
+    return save(folder / "partitions" / name, bytes);
+  };
+  DiskBytes mbr(4 * kKiB);
+  put_mbr(mbr, 0, {used(0x83, 4, 8), used(0x05, 2, 200)});
+  put_mbr(mbr, 1024, {used(0x83, 1, 4), used(0x05, 3, 4)});
+  put_mbr(mbr, 2560, {used(0x82, 1, 4)});
+  DiskBytes gpt(40 * kKiB);
+  put_gpt(gpt, {.parts = {{64, 70, u"name"}, {71, 75}}, .entry_count = 8});
+  DiskBytes large(128 * kKiB);
+  put_gpt(large, {.sector_size = 4096, .parts = {{4, 5, u"name"}}, .entry_count = 8});
+  return save_disk("mbr", std::byte{0}, mbr) && save_disk("gpt", std::byte{1}, gpt) &&
+         save_disk("large", std::byte{3}, large);
+}
+
 // Bytes by chance, the same at each run.
 std::vector<std::byte> chance(std::size_t length, std::uint32_t seed) {
   std::mt19937 random(seed);
@@ -336,8 +356,9 @@ int main(int count, char** words) {
       return 2;
     }
   }
-  if (!save_tar_headers(folder) || !save_streams(folder) || !save_names(folder) ||
-      !save_operations(folder) || !save_damages(folder) || !save_messages(folder)) {
+  if (!save_tar_headers(folder) || !save_partitions(folder) || !save_streams(folder) ||
+      !save_names(folder) || !save_operations(folder) || !save_damages(folder) ||
+      !save_messages(folder)) {
     std::fputs("make_corpus: the inputs of single targets could not be made\n", stderr);
     return 2;
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <vmdk/convert.h>
+#include <vmdk/partitions.h>
 
 #include "io/posix_file_system.h"
 #include "vmdkctl/output.h"
@@ -39,6 +40,39 @@ vmdk::Result<Range> range_of(const Usage& usage, const Arguments& arguments,
   return range;
 }
 
+std::string numbers_of(const vmdk::PartitionTable& table) {
+  std::string text;
+  for (const vmdk::Partition& partition : table.partitions)
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", partition.number);
+  return text.empty() ? "no partition" : "partitions " + text;
+}
+
+// Whatever is odd about the table, the right bytes are those that the user meant.
+vmdk::Result<Range> partition_range(const Usage& usage, std::string_view wanted, vmdk::Disk& disk) {
+  constexpr unsigned kMostGptEntries = 8192;
+  ASSIGN_OR_RETURN(const unsigned number,
+                   parse_number_option(usage, "partition", wanted, 1, kMostGptEntries));
+  ASSIGN_OR_RETURN(const vmdk::PartitionTable table, vmdk::read_partition_table(disk));
+  for (const std::string& warning : table.warnings)
+    print_note(warning);
+  for (const vmdk::Partition& partition : table.partitions) {
+    if (partition.number == number)
+      return Range{partition.begin, partition.length};
+  }
+  return usage_error(usage, fmt::format("--partition: the disk has {}, and none with the number {}",
+                                        numbers_of(table), number));
+}
+
+vmdk::Result<Range> wanted_range(const Usage& usage, const Arguments& arguments,
+                                 const Source& source) {
+  const auto partition = arguments.value("partition");
+  if (!partition)
+    return range_of(usage, arguments, source.bytes->capacity());
+  if (arguments.has("offset") || arguments.has("length"))
+    return usage_error(usage, "--partition does not go with --offset and --length");
+  return partition_range(usage, *partition, *source.disk);
+}
+
 vmdk::Status write_range(const Source& source, const Range& range, const std::string& label,
                          bool progress) {
   StandardOutput output;
@@ -68,9 +102,10 @@ int run_cat(const Usage& usage, const Arguments& arguments) {
   const auto source = open_image_source(file_system, image, *std::move(options));
   if (!source)
     return fail(source.error(), kFailed);
-  const auto range = range_of(usage, arguments, source->bytes->capacity());
+  const auto range = wanted_range(usage, arguments, *source);
   if (!range)
-    return fail(range.error(), kUsage);
+    return fail(range.error(),
+                range.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed);
   if (const auto status = write_range(*source, *range, image, arguments.has("progress")); !status)
     return fail(status.error(), kFailed);
   return kDone;
@@ -86,6 +121,7 @@ Verb cat_verb() {
       "what is all zeros becomes a hole of it. Needs no mount and no privilege.",
       {{"offset", 0, OptionKind::kValue, "SIZE", "begin here: bytes, or with K, M, G, T (0)"},
        {"length", 0, OptionKind::kValue, "SIZE", "so many bytes, or to the end of the disk"},
+       {"partition", 0, OptionKind::kValue, "N", "that partition, by its number in fdisk"},
        {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"},
        layer_option(),
        salvage_option()},

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "io/posix_file_system.h"
 #include "vmdkctl/output.h"
+#include "vmdkctl/partition_rows.h"
 #include "vmdkctl/verbs.h"
 
 namespace vmdkctl {
@@ -31,6 +32,8 @@ struct Facts {
   bool salvage = false;
   std::vector<std::string> salvaged;
   std::uint64_t salvaged_count = 0;
+  // Where they were asked for: they, or why they are not here. Neither where the chain is broken.
+  std::optional<vmdk::Result<PartitionFacts>> partitions;
 
   const vmdk::LayerInfo& top() const { return layers.back(); }
 };
@@ -60,14 +63,11 @@ Json parent_matches_json(const Facts& facts, std::size_t index) {
 
 vmdk::Result<Facts> look(vmdk::FileSystem& file_system, const fs::path& image,
                          vmdk::OpenOptions options) {
-  // Information is wanted about a running machine's disk and about a broken chain as well.
-  options.share = true;
-  options.ignore_cid = true;
   const bool salvage = options.salvage;
   ASSIGN_OR_RETURN(vmdk::DiskInfo info, vmdk::Disk::look(file_system, image, std::move(options)));
   Facts facts{image.native(),           info.layers.front().capacity, 0,
               std::move(info.layers),   std::move(info.broken),       salvage,
-              std::move(info.salvaged), info.salvaged_count};
+              std::move(info.salvaged), info.salvaged_count,          std::nullopt};
   for (const vmdk::LayerInfo& layer : facts.layers)
     facts.allocated += layer.allocated;
   facts.allocated = std::min(facts.allocated, facts.capacity);
@@ -143,6 +143,8 @@ Json facts_json(const Facts& facts) {
   json["layers"] = Json::array();
   for (std::size_t i = 0; i < facts.layers.size(); ++i)
     json["layers"].push_back(layer_json(facts, i));
+  if (facts.partitions && *facts.partitions)
+    json.update((*facts.partitions)->json);
   if (facts.salvage)
     put_salvaged(json, facts.salvaged, facts.salvaged_count);
   return json;
@@ -205,11 +207,15 @@ void print_layers(const Facts& facts) {
   }
 }
 
+void print_rows(std::string_view name, const std::vector<std::string>& lines) {
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    print_row(i == 0 ? name : "", lines[i]);
+}
+
 void print_salvaged(const Facts& facts) {
   if (facts.salvaged.empty())
     print_row("salvaged", "nothing had to be");
-  for (std::size_t i = 0; i < facts.salvaged.size(); ++i)
-    print_row(i == 0 ? "salvaged" : "", facts.salvaged[i]);
+  print_rows("salvaged", facts.salvaged);
   if (facts.salvaged_count > facts.salvaged.size())
     print_row("", fmt::format("and {} more", facts.salvaged_count - facts.salvaged.size()));
 }
@@ -233,13 +239,39 @@ void print_facts(const Facts& facts) {
   if (!top.adapter.empty())
     print_row("adapter", top.adapter);
   print_layers(facts);
+  if (facts.partitions && *facts.partitions)
+    print_rows("partitions", (*facts.partitions)->lines);
   if (facts.salvage)
     print_salvaged(facts);
+}
+
+// They stand on the disk itself.
+vmdk::Result<PartitionFacts> partitions_of(vmdk::FileSystem& file_system, const fs::path& image,
+                                           vmdk::OpenOptions options) {
+  options.log = {};  // whoever looked at the image has said it
+  ASSIGN_OR_RETURN(const auto disk, vmdk::Disk::open(file_system, image, std::move(options)));
+  auto facts = partition_facts(*disk);
+  if (!facts)
+    return std::move(facts).error().with_context("partitions");
+  return facts;
+}
+
+// Whether something that was asked for is not there; says why.
+bool report_missing(const Facts& facts) {
+  if (facts.broken)
+    print_error(*facts.broken);
+  const bool unread = facts.partitions && !*facts.partitions;
+  if (unread)
+    print_error(facts.partitions->error());
+  return facts.broken || unread;
 }
 
 int run_info(const Usage& usage, const Arguments& arguments) {
   vmdk::PosixFileSystem file_system;
   vmdk::OpenOptions options = open_options(usage, arguments);
+  // Information is wanted about a running machine's disk and about a broken chain as well.
+  options.share = true;
+  options.ignore_cid = true;
   if (const auto forced = force_journal(usage, arguments, options); !forced) {
     print_error(forced.error());
     return kUsage;
@@ -247,12 +279,14 @@ int run_info(const Usage& usage, const Arguments& arguments) {
   int status = kDone;
   bool first = true;
   for (const std::string& image : arguments.operands) {
-    const auto facts = look(file_system, image, options);
+    auto facts = look(file_system, image, options);
     if (!facts) {
       print_error(facts.error());
       status = kFailed;
       continue;
     }
+    if (arguments.has("partitions") && !facts->broken)
+      facts->partitions = partitions_of(file_system, image, options);
     if (arguments.has("json")) {
       print_line(to_text(facts_json(*facts)));
     } else {
@@ -261,10 +295,7 @@ int run_info(const Usage& usage, const Arguments& arguments) {
       first = false;
       print_facts(*facts);
     }
-    if (facts->broken) {
-      print_error(*facts->broken);
-      status = kFailed;
-    }
+    status = report_missing(*facts) ? kFailed : status;
   }
   return status;
 }
@@ -272,17 +303,19 @@ int run_info(const Usage& usage, const Arguments& arguments) {
 }  // namespace
 
 Verb info_verb() {
-  Usage usage{"info",
-              "IMAGE...",
-              "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
-              "beside a running machine. A missing parent ends with status 2, after what is\n"
-              "known without it.",
-              {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
-               force_journal_option(),
-               layer_option(),
-               salvage_option()},
-              1,
-              std::numeric_limits<std::size_t>::max()};
+  Usage usage{
+      "info",
+      "IMAGE...",
+      "Says what an image is: its kind, size, state, and the images beneath it. Works\n"
+      "beside a running machine. A missing parent ends with status 2, after what is\n"
+      "known without it.",
+      {{"json", 0, OptionKind::kFlag, "", "one JSON object a line for each image"},
+       {"partitions", 0, OptionKind::kFlag, "", "its partitions and their file systems too"},
+       force_journal_option(),
+       layer_option(),
+       salvage_option()},
+      1,
+      std::numeric_limits<std::size_t>::max()};
   for (const OptionSpec& option : chain_options())
     usage.options.push_back(option);
   return {std::move(usage), run_info, kFailed};

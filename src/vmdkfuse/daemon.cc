@@ -19,6 +19,7 @@
 #include "fuse/server.h"
 #include "io/posix_file_system.h"
 #include "vmdkfuse/confinement.h"
+#include "vmdkfuse/container.h"
 #include "vmdkfuse/control_socket.h"
 #include "vmdkfuse/environment.h"
 #include "vmdkfuse/exit_codes.h"
@@ -73,6 +74,7 @@ class Daemon {
   const ManagerSocket manager_;
   vmdk::UniqueFd null_device_;
   std::vector<int> inherited_;
+  Container container_;
   int landlock_abi_ = 0;  // 0: not restricted
   // In the order of their making; the files' locks go before the peers of the socket hear the end.
   std::optional<ControlSocket> control_;
@@ -174,9 +176,10 @@ Status Daemon::mount() {
   ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_, manager_));
   auto device = mounter_->mount(plan.read_only);
   if (!device) {
-    std::string hint = mount_hint();
+    std::string hint = fuse_hint(container_, 0);
     const std::string& text = device.error().message();
-    const bool refused = text.find("not permitted") != std::string::npos ||
+    const bool refused = lacks_rights(container_) ||
+                         text.find("not permitted") != std::string::npos ||
                          text.find("Permission denied") != std::string::npos;
     return hint.empty() || !refused ? std::move(device).error()
                                     : std::move(device).error().with_hint(std::move(hint));
@@ -249,7 +252,8 @@ Status Daemon::start() {
   if (!options_.log_file.empty())
     RETURN_IF_ERROR(log_.open_file(options_.log_file));
   RETURN_IF_ERROR(prepare_mountpoint());
-  RETURN_IF_ERROR(check_fuse_device());
+  container_ = look_at_container();
+  RETURN_IF_ERROR(check_fuse_device(container_));
   RETURN_IF_ERROR(require_sandbox(options_.sandbox));
   if (in_background_)
     null_device_ = open_null_device();

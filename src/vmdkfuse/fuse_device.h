@@ -5,12 +5,18 @@
 
 #include <vmdk/result.h>
 
+#include "vmdkfuse/container.h"
+
 namespace vmdkfuse {
 
-// Looks at /dev/fuse. The hint of an error names what a container lacks.
-vmdk::Status check_fuse_device();
+// Looks at /dev/fuse. The hint of an error names the flags that a container was started without.
+vmdk::Status check_fuse_device(const Container& container);
 
-// The hint for a mount that was refused; empty outside a container.
-std::string mount_hint();
+// The hint when /dev/fuse cannot be opened (`device_error`: why) or, with 0, when the mount was
+// refused. Empty where nothing useful is known.
+std::string fuse_hint(const Container& container, int device_error);
+
+// Whether the container lacks what a mount takes, whatever the words of a refusal are.
+bool lacks_rights(const Container& container);
 
 }  // namespace vmdkfuse

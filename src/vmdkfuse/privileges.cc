@@ -208,6 +208,12 @@ Status forbid_new_privileges() {
   return {};
 }
 
+bool has_capability(int capability) noexcept {
+  const auto own = own_capabilities();
+  return own && (own->words[static_cast<std::size_t>(CAP_TO_INDEX(capability))].effective &
+                 CAP_TO_MASK(capability)) != 0;
+}
+
 Status keep_capabilities(std::span<const int> kept) {
   bound_capabilities(kept);
   ASSIGN_OR_RETURN(Capabilities wanted, own_capabilities());

@@ -34,6 +34,9 @@ vmdk::Status become(const Account& account);
 // No program that is started gains rights by its mode or its file's capabilities.
 vmdk::Status forbid_new_privileges();
 
+// Whether this thread may use `capability` (CAP_…) now; false when the system does not say.
+bool has_capability(int capability) noexcept;
+
 // Gives up all capabilities but `kept` (CAP_…), of which those that are held stay.
 vmdk::Status keep_capabilities(std::span<const int> kept);
 

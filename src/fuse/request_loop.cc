@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 
 namespace vmdkfuse {
 namespace {
+
+// Before a thread tries again to get the memory for its first request.
+constexpr std::chrono::milliseconds kPause{10};
 
 bool is_read(const fuse_buf& request) noexcept {
   return static_cast<const fuse_in_header*>(request.mem)->opcode == FUSE_READ;
@@ -51,6 +55,11 @@ void RequestLoop::work() {
     const int got = take(request);
     if (got == -EINTR)
       continue;
+    // Nothing was taken. The mount must not end for it: those that have memory serve on.
+    if (got == -ENOMEM) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
     if (got <= 0) {
       end(is_plain_end(got) ? 0 : got);
       break;

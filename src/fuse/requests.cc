@@ -27,6 +27,13 @@ Front& front_of(fuse_req_t request) noexcept {
   return *static_cast<Front*>(fuse_req_userdata(request));
 }
 
+// Two errnos, whatever file they come from, say something else to the kernel and to whoever uses a
+// mount: ENOSYS, that there is no such request here, so that every later fsync succeeds without
+// being sent; ENOTCONN, that the daemon has died.
+int as_answer(int err) noexcept {
+  return err == ENOSYS || err == ENOTCONN ? EIO : err;
+}
+
 // Runs a handler that either has replied (0) or returns the errno to reply. Nothing may be thrown
 // after the reply.
 template <class Handler>
@@ -40,7 +47,7 @@ void guarded(fuse_req_t request, Handler handler) noexcept {
     answer = EIO;
   }
   if (answer != 0)
-    fuse_reply_err(request, answer);
+    fuse_reply_err(request, as_answer(answer));
 }
 
 double attribute_lifetime(const Front& front) noexcept {

@@ -300,9 +300,11 @@ void Daemon::announce(Reporter& reporter) {
 // What is to be said to those who wait for the end; empty: all went well.
 std::string Daemon::close_all() {
   std::string verdict;
+  // Where nobody serves any more although the connection is there, nobody would answer the
+  // question.
   if (const auto status = server_->wait(); !status)
     verdict = status.error().message();
-  if (mounter_->mount_is_dead())
+  else if (mounter_->mount_is_dead())
     verdict =
         fmt::format("{}: the connection to the kernel was aborted while the disk was mounted{}",
                     image(), disk_->writable() ? "; what it had not handed over is lost" : "");

@@ -121,6 +121,11 @@ void KernelSide::add(std::uint32_t opcode, std::uint64_t node, std::span<const s
 }
 
 ssize_t KernelSide::read(std::span<std::byte> into) {
+  if (refused_reads_ != 0) {
+    --refused_reads_;
+    errno = refusal_;
+    return -1;
+  }
   if (messages_.empty()) {
     errno = ENODEV;
     return -1;

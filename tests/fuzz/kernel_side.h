@@ -33,6 +33,12 @@ class KernelSide {
   ssize_t read(std::span<std::byte> into);
   ssize_t writev(std::span<const iovec> parts);
 
+  // The next so many reads fail with `err`, and take no message.
+  void refuse_reads(std::size_t count, int err) noexcept {
+    refused_reads_ = count;
+    refusal_ = err;
+  }
+
   // After the connection has ended: each request was answered as often as it should be.
   void require_answers() const;
 
@@ -55,6 +61,8 @@ class KernelSide {
   void take_data(const Request& request, std::span<const std::byte> answer);
 
   std::deque<Bytes> messages_;
+  std::size_t refused_reads_ = 0;
+  int refusal_ = 0;  // errno
   std::mutex mutex_;
   // guarded by mutex_
   std::map<std::uint64_t, Request> requests_;  // by number

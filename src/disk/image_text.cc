@@ -150,12 +150,26 @@ Result<Descriptor> parse(const File& file, std::span<const std::byte> bytes) {
   return std::move(*descriptor);
 }
 
+// A sector that was lost reads as NULs. What it held, extents perhaps, would be missing without a
+// word.
+Status require_no_gap(const File& file, std::string_view text) {
+  const std::size_t gap = text.find('\0');
+  if (gap == std::string_view::npos || text.find_first_not_of('\0', gap) == std::string_view::npos)
+    return {};
+  return refuse(file, ErrorCode::kCorrupt,
+                fmt::format("NUL bytes in the midst of the descriptor, from byte {} on: a part of "
+                            "it is lost",
+                            gap))
+      .with_hint("write what is lost anew, or take a copy of the descriptor");
+}
+
 Result<ImageText> read_text_file(const File& file) {
   ASSIGN_OR_RETURN(const std::uint64_t size, file.size());
   if (size > kMaxDescriptorBytes)
     return refuse(file, ErrorCode::kCorrupt, "the descriptor is longer than 1 MiB");
   ASSIGN_OR_RETURN(const auto bytes, read_up_to(file, FileOffset(), size));
   ASSIGN_OR_RETURN(Descriptor descriptor, parse(file, bytes));
+  RETURN_IF_ERROR(require_no_gap(file, as_text(bytes)));
   return ImageText{.descriptor = std::move(descriptor)};
 }
 

@@ -1,6 +1,7 @@
 #include "disk/write_guards.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 #include <string_view>
 
@@ -48,28 +49,38 @@ Error children_unknown(const fs::path& image, Error error) {
       .with_hint("-r mounts it read-only; --force=children writes to it whether it has any or not");
 }
 
-Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
+// What holds the lock, the name of a file; empty: nothing does.
+Result<std::string> vmware_lock(FileSystem& file_system, const fs::path& file) {
   const fs::path lock = file.native() + ".lck";
-  std::string holder;
-  switch (file_system.kind(lock)) {
-    case FileSystem::Kind::kFile:
-      holder = lock.native();
-      break;
-    case FileSystem::Kind::kDirectory: {
-      ASSIGN_OR_RETURN(const auto names, file_system.list(lock));
-      const auto found = std::find_if(names.begin(), names.end(), [](const std::string& name) {
-        return name.starts_with('M') && name.ends_with(".lck");
-      });
-      if (found == names.end())
-        return {};
-      holder = (lock / *found).native();
-      break;
-    }
-    default:
-      return {};
-  }
+  const auto names = file_system.list(lock);
+  // A name that the system has no room for is nobody's.
+  if (!names &&
+      (names.error().errno_value() == ENOENT || names.error().errno_value() == ENAMETOOLONG))
+    return std::string();
+  if (!names && names.error().errno_value() == ENOTDIR)
+    return lock.native();
+  // A folder that cannot be looked into may well hold one.
+  if (!names)
+    return names.error();
+  const auto found = std::find_if(names->begin(), names->end(), [](const std::string& name) {
+    return name.starts_with('M') && name.ends_with(".lck");
+  });
+  return found != names->end() ? (lock / *found).native() : std::string();
+}
+
+Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
+  auto holder = vmware_lock(file_system, file);
+  if (!holder)
+    return std::move(holder)
+        .error()
+        .with_context(fmt::format("{}: not opened for writing: whether a VMware product uses it is "
+                                  "not known",
+                                  file.native()))
+        .with_hint("-r mounts it read-only; --force=stale-lck when no program uses the disk");
+  if (holder->empty())
+    return {};
   return Error::make(ErrorCode::kBusy, fmt::format("{}: in use by a VMware product: {} is there",
-                                                   file.native(), holder))
+                                                   file.native(), *holder))
       .with_hint(
           "stop the virtual machine; --force=stale-lck when no program uses the disk any more");
 }

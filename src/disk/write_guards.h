@@ -13,7 +13,7 @@
 namespace vmdk {
 
 // kBusy when VMware's lock folder (or an old lock file) stands beside the image or one of its
-// extents.
+// extents. Another error when that cannot be found out.
 Status require_no_vmware_locks(FileSystem& file_system, const std::filesystem::path& image,
                                const Descriptor& descriptor);
 

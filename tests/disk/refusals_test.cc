@@ -1,10 +1,12 @@
 // What is not opened, or only for reading, and what is said about it; what speaks against writing.
+#include <cerrno>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "disk_fixture.h"
+#include "support/faulty_file_system.h"
 
 namespace vmdk::test {
 namespace {
@@ -131,6 +133,20 @@ TEST_F(RefusalsTest, MembersOfADiskNameTheirDescriptor) {
   expect_refused("/vm/d-s002.vmdk", "open the disk's descriptor: /vm/d.vmdk");
   memory_.put("/vm/e-flat.vmdk", std::string(1024, 'x'));
   expect_refused("/vm/e-flat.vmdk", "open the disk's descriptor: /vm/e.vmdk");
+}
+
+// The extents behind it would be missing, and the disk shorter.
+TEST_F(RefusalsTest, ADescriptorOfWhichASectorIsLost) {
+  ASSERT_OK(build_flat(memory_, "/vm/d.vmdk", {{.length = 64 * kKiB}, {.length = 64 * kKiB}}));
+  const std::string text = memory_.text("/vm/d.vmdk");
+  const std::size_t second = text.find("RW ", text.find("RW ") + 1);
+  ASSERT_NE(second, std::string::npos);
+  const std::string lost(kSectorSize, '\0');
+  memory_.put("/vm/d.vmdk", text.substr(0, second) + lost + text.substr(second));
+  expect_refused("/vm/d.vmdk", "NUL bytes in the midst of the descriptor, from byte " +
+                                   std::to_string(second) + " on: a part of it is lost");
+  memory_.put("/vm/d.vmdk", text + lost);
+  EXPECT_OK(open_readonly("/vm/d.vmdk"));
 }
 
 TEST_F(RefusalsTest, MembersOfEveryKindAreKnownByTheirNames) {
@@ -263,6 +279,18 @@ TEST_F(RefusalsTest, VmwareLocks) {
   EXPECT_OK(open_readonly("/vm/d.vmdk"));
   options_.force_stale_lck = true;
   EXPECT_OK(open("/vm/d.vmdk"));
+}
+
+TEST_F(RefusalsTest, ALockFolderThatCannotBeLookedIntoMayHoldALock) {
+  make_sparse("/vm/d.vmdk");
+  options_.access = Access::kReadWrite;
+  FaultyFileSystem failing(memory_);
+  failing.add({.kinds = {OpKind::kList}, .matches = on_file("/vm/d.vmdk.lck"), .for_ever = true});
+  EXPECT_THAT(Disk::open(failing, "/vm/d.vmdk", options_), FailsWith(EIO));
+  EXPECT_THAT(Disk::open(failing, "/vm/d.vmdk", options_),
+              HasMessage("whether a VMware product uses it is not known"));
+  options_.force_stale_lck = true;
+  EXPECT_OK(Disk::open(failing, "/vm/d.vmdk", options_));
 }
 
 TEST_F(RefusalsTest, VmwareLocksOfExtentsAndOfOldProducts) {

@@ -100,7 +100,8 @@ struct CheckOptions {
 };
 
 // Checks the image and its parents. An error means that the check could not run: no image, one of a
-// kind that is not served, or a file that may not or cannot be read. What contradicts itself, from
+// kind that is not served, a file that may not or cannot be read, or that becomes longer or shorter
+// meanwhile. What contradicts itself, from
 // the header on, is damage, in whichever file it stands.
 //
 // A repair locks the files as a writer does. Like opening for writing, it is kBusy when somebody

@@ -28,6 +28,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What is done with the files.
+constexpr std::string_view kChecked = "checked";
+
 constexpr std::string_view kFlatIsIdle =
     "flat extents have neither grain tables nor a mark: there is nothing to repair";
 
@@ -57,12 +60,14 @@ class Checker {
     ASSIGN_OR_RETURN(OpenFile * top, files_.adopt(std::move(file), access()));
     // Read under the lock: nobody changes it any more.
     auto found = read_image_text(top->file());
-    if (!found)
+    if (!found) {
+      RETURN_IF_ERROR(files_.require_unchanged(kChecked));
       return without_text(image, std::move(found).error());
+    }
     ImageText& text = *found;
     if (repairs())
       RETURN_IF_ERROR(guard_repair(image, text.descriptor));
-    RETURN_IF_ERROR(check_link(image, *top, text, access()));
+    RETURN_IF_ERROR(unless_changed(check_link(image, *top, text, access())));
     if (repairs())
       RETURN_IF_ERROR(repair(image, *top, text));
     if (report_.failure)
@@ -73,7 +78,7 @@ class Checker {
     report_.unused_bytes = own.unused_bytes;
     if (!options_.chain)
       return std::move(report_);
-    auto parents = check_parents(image, std::move(text), locator);
+    auto parents = unless_changed(check_parents(image, std::move(text), locator));
     // What was done must not get lost over them.
     if (!parents && report_.repairs.empty())
       return std::move(parents).error();
@@ -85,6 +90,12 @@ class Checker {
  private:
   void damage(const fs::path& file, std::string text) {
     findings_.add(Severity::kDamage, file.native(), std::move(text));
+  }
+
+  // What seems damaged, or sound, may only be changing.
+  Status unless_changed(Status checked) const {
+    RETURN_IF_ERROR(files_.require_unchanged(kChecked));
+    return checked;
   }
 
   bool repairs() const noexcept { return options_.repair || options_.repair_tables; }
@@ -138,11 +149,24 @@ class Checker {
       ASSIGN_OR_RETURN(OpenFile * file, adopt(path, std::move(parent->file), Access::kReadOnly));
       if (file == nullptr)
         return {};
+      RETURN_IF_ERROR(require_same_text(*file, parent->text.descriptor));
       RETURN_IF_ERROR(check_link(parent->path, *file, parent->text, Access::kReadOnly));
       path = std::move(parent->path);
       text = std::move(parent->text);
     }
     return {};
+  }
+
+  // The locator read it before the file was locked.
+  static Status require_same_text(const OpenFile& file, const Descriptor& descriptor) {
+    const auto locked = read_image_text(file.file());
+    if (!locked && locked.error().code() == ErrorCode::kIo)
+      return locked.error();
+    if (locked && locked->descriptor.text() == descriptor.text())
+      return {};
+    return Error::make(
+        ErrorCode::kBusy,
+        fmt::format("{}: was written to while it was being opened as a parent", file.name()));
   }
 
   Status check_link(const fs::path& path, OpenFile& top, const ImageText& text, Access access) {
@@ -242,6 +266,7 @@ class Checker {
                                                        options_.progress));
     report_.repairs = plan.list();
     report_.repairs.insert(report_.repairs.end(), findings_.idle().begin(), findings_.idle().end());
+    RETURN_IF_ERROR(files_.require_unchanged(kChecked));
     if (!plan.changes_anything() || options_.dry_run)
       return {};
     if (options_.planned)
@@ -253,10 +278,15 @@ class Checker {
       return {};
     std::vector<Repair> repairs = std::move(report_.repairs);
     report_ = {};
-    if (auto checked = check_link(image, top, text, access()); !checked)
+    if (auto checked = check_again(image, top, text); !checked)
       report_.failure = std::move(checked).error();
     report_.repairs = std::move(repairs);
     return {};
+  }
+
+  Status check_again(const fs::path& image, OpenFile& top, const ImageText& text) {
+    RETURN_IF_ERROR(files_.note_lengths());
+    return unless_changed(check_link(image, top, text, access()));
   }
 
   FileSystem& file_system_;

@@ -63,4 +63,11 @@ Status FileRegistry::require_unchanged(std::string_view done) const {
   return {};
 }
 
+Status FileRegistry::note_lengths() {
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    ASSIGN_OR_RETURN(sizes_[i], files_[i]->file().size());
+  }
+  return {};
+}
+
 }  // namespace vmdk

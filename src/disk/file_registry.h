@@ -29,6 +29,9 @@ class FileRegistry {
   // shared files, which may become longer or, when their writer ends, shorter at any time. `done`:
   // what is being done with the files, "opened".
   Status require_unchanged(std::string_view done) const;
+  // The files have the lengths that they are to have from here on, because this process has changed
+  // them.
+  Status note_lengths();
 
   const std::vector<std::unique_ptr<OpenFile>>& files() const noexcept { return files_; }
 

@@ -1,7 +1,8 @@
-// Files that become longer or shorter while they are opened.
+// Files that become longer or shorter while they are opened, or checked.
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,7 +60,10 @@ class ChangingFilesTest : public DiskFixture {
   std::vector<OpKind> calls_for(const std::string& file) {
     const auto files = memory_.clone();
     MeddlesOnce watched(*files, file, 0, {});
-    EXPECT_OK(open_in(watched));
+    if (check_)
+      EXPECT_OK(check_image(watched, "/vm/d.vmdk", *check_));
+    else
+      EXPECT_OK(open_in(watched));
     return watched.seen();
   }
 
@@ -102,10 +106,30 @@ class ChangingFilesTest : public DiskFixture {
     }
   }
 
+  // The same for a check.
+  void expect_check_refused(const std::string& file, std::uint64_t size) {
+    const auto calls = calls_for(file);
+    const std::size_t first = first_watched(calls);
+    ASSERT_GT(calls.size(), first);
+    for (std::size_t nth = first; nth <= calls.size(); ++nth) {
+      SCOPED_TRACE(file + " before call " + std::to_string(nth) + " of " +
+                   std::to_string(calls.size()));
+      const auto files = memory_.clone();
+      MeddlesOnce meddling(*files, file, nth, [&] { files->truncate(file, size); });
+      const auto report = check_image(meddling, "/vm/d.vmdk", *check_);
+      EXPECT_THAT(report, IsError(ErrorCode::kBusy));
+      EXPECT_THAT(report, HasMessage(file + ": changed while it was being checked"));
+      files->put(file, memory_.contents(file));
+      EXPECT_OK(check_image(*files, "/vm/d.vmdk", *check_));
+    }
+  }
+
   void make_chain() {
     make_sparse("/vm/base.vmdk", {}, "base");
     make_sparse("/vm/d.vmdk", child_of("base.vmdk"), "data");
   }
+
+  std::optional<CheckOptions> check_;
 };
 
 TEST_F(ChangingFilesTest, SparseImagesAndTheirParents) {
@@ -188,6 +212,57 @@ TEST_F(ChangingFilesTest, AWriterBesideAReaderThatSharesMayDoEither) {
       }
     }
   }
+}
+
+TEST_F(ChangingFilesTest, WhatIsCheckedAndItsParents) {
+  make_chain();
+  check_.emplace();
+  for (const std::string file : {"/vm/d.vmdk", "/vm/base.vmdk"}) {
+    const std::uint64_t size = memory_.size(file);
+    for (const std::uint64_t other : {size + 64 * kKiB, size - 1, size / 2})
+      expect_check_refused(file, other);
+  }
+}
+
+TEST_F(ChangingFilesTest, AParentThatChangesBeforeItIsLockedForTheCheck) {
+  make_chain();
+  check_.emplace();
+  const auto calls = calls_for("/vm/base.vmdk");
+  const auto locked = std::find(calls.begin(), calls.end(), OpKind::kLock);
+  ASSERT_NE(locked, calls.end());
+  const std::size_t nth = static_cast<std::size_t>(locked - calls.begin()) + 1;
+  MeddlesOnce meddling(memory_, "/vm/base.vmdk", nth, [&] {
+    std::string text = memory_.text("/vm/base.vmdk");
+    text.replace(text.find("CID=") + 4, 1, "9");
+    memory_.put("/vm/base.vmdk", text);
+  });
+  EXPECT_THAT(check_image(meddling, "/vm/d.vmdk", *check_), IsError(ErrorCode::kBusy));
+}
+
+// The lengths that it gives the files itself are no change.
+TEST_F(ChangingFilesTest, ARepairChangesNothingThatBecomesLongerMeanwhile) {
+  make_sparse("/vm/d.vmdk", {}, "data");
+  const std::uint64_t size = memory_.size("/vm/d.vmdk");
+  memory_.poke("/vm/d.vmdk", kUncleanMarkOffset, filled(1, 1));
+  memory_.truncate("/vm/d.vmdk", size + 10 * kMiB);
+  check_.emplace();
+  check_->repair = true;
+  const auto calls = calls_for("/vm/d.vmdk");
+  const auto first_change = std::find(calls.begin(), calls.end(), OpKind::kResize);
+  ASSERT_NE(first_change, calls.end());
+  const std::size_t changed = static_cast<std::size_t>(first_change - calls.begin()) + 1;
+  for (std::size_t nth = first_watched(calls); nth < changed; ++nth) {
+    SCOPED_TRACE(nth);
+    const auto files = memory_.clone();
+    MeddlesOnce meddling(*files, "/vm/d.vmdk", nth,
+                         [&] { files->truncate("/vm/d.vmdk", size + 20 * kMiB); });
+    EXPECT_THAT(check_image(meddling, "/vm/d.vmdk", *check_), IsError(ErrorCode::kBusy));
+    EXPECT_EQ(files->size("/vm/d.vmdk"), size + 20 * kMiB);
+  }
+  const auto report = check_image(memory_, "/vm/d.vmdk", *check_);
+  ASSERT_OK(report);
+  EXPECT_EQ(report->exit_code(), 0);
+  EXPECT_EQ(memory_.size("/vm/d.vmdk"), size);
 }
 
 TEST_F(ChangingFilesTest, TheMessageTellsWhatToDo) {

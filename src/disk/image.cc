@@ -332,13 +332,16 @@ std::uint64_t Image::allocated() const noexcept {
 LayerInfo Image::info() const {
   LayerInfo layer;
   layer.file = path_.native();
-  layer.create_type = descriptor().create_type();
-  layer.adapter = descriptor().value("ddb.adapterType").value_or("");
-  if (descriptor().value("ddb.logicalSectorSize").value_or("") == "4096")
-    layer.logical_sector_size = 4096;
-  layer.cid = descriptor().cid();
-  layer.parent_cid = descriptor().parent_cid();
-  layer.parent_hint = descriptor().parent_hint();
+  {
+    const std::lock_guard lock(text_mutex_);
+    layer.create_type = descriptor().create_type();
+    layer.adapter = descriptor().value("ddb.adapterType").value_or("");
+    if (descriptor().value("ddb.logicalSectorSize").value_or("") == "4096")
+      layer.logical_sector_size = 4096;
+    layer.cid = descriptor().cid();
+    layer.parent_cid = descriptor().parent_cid();
+    layer.parent_hint = descriptor().parent_hint();
+  }
   layer.capacity = capacity_;
   layer.allocated = allocated();
   for (const auto& part : parts_) {
@@ -416,7 +419,10 @@ Status Image::write_content_id() {
       const auto [begin, end] = changed.drop_change_tracking();
       range = {std::min(range.first, begin), std::max(range.second, end)};
     }
-    text_.descriptor = std::move(changed);
+    {
+      const std::lock_guard lock(text_mutex_);
+      text_.descriptor = std::move(changed);
+    }
     new_id_ = range;
   }
   const auto [begin, end] = *new_id_;

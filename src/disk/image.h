@@ -71,6 +71,7 @@ class Image {
 
   const std::filesystem::path& path() const noexcept { return path_; }
 
+  // The first write changes it: for whoever opens the image; later, info() tells.
   const Descriptor& descriptor() const noexcept { return text_.descriptor; }
 
   const File& file() const noexcept { return file_->file(); }
@@ -82,6 +83,7 @@ class Image {
 
   // Bytes; 0 when no extent has grains.
   std::uint64_t grain_size() const noexcept;
+  // Any thread.
   LayerInfo info() const;
   std::uint64_t allocated() const noexcept;
 
@@ -140,7 +142,9 @@ class Image {
 
   const std::filesystem::path path_;
   OpenFile* const file_;  // the top file
+  // Constant but for the first write's change, which happens with both mutexes in hand.
   ImageText text_;
+  mutable std::mutex text_mutex_;
   std::uint64_t capacity_ = 0;
   std::vector<std::unique_ptr<Part>> parts_;
   std::vector<OpenFile*> files_;  // top file and extents, each once

@@ -258,5 +258,28 @@ TEST_F(ConcurrencyTest, StormOnADeltaThatGetsItsTables) {
   expect_versions(versions, 0);
 }
 
+// The first write changes the content id that it tells.
+TEST_F(ConcurrencyTest, WhatADiskIsMayBeAskedDuringTheFirstWrite) {
+  make_image(kMiB);
+  for (unsigned round = 0; round < 40; ++round) {
+    ASSERT_OK_AND_ASSIGN(auto disk, Disk::open(files_, kImage, options_with(kMiB, {})));
+    const std::uint32_t before = disk->info().layers.front().cid;
+    std::barrier start(2);
+    std::atomic<bool> written{false};
+    std::thread asking([&] {
+      start.arrive_and_wait();
+      do {
+        EXPECT_EQ(disk->info().layers.front().create_type, "monolithicSparse");
+      } while (!written.load());
+    });
+    start.arrive_and_wait();
+    EXPECT_OK(disk->write(DiskOffset(0), marked(0, 1, round + 1)));
+    written.store(true);
+    asking.join();
+    EXPECT_NE(disk->info().layers.front().cid, before);
+    ASSERT_OK(disk->close());
+  }
+}
+
 }  // namespace
 }  // namespace vmdk::test

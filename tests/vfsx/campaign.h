@@ -29,7 +29,7 @@ struct CampaignOptions {
 struct Workshop {
   MakeSubject make;
   std::chrono::seconds patience{0};     // with one sequence
-  std::function<void()> too_long;       // see exercise_apart()
+  std::function<void()> too_long = {};  // see exercise_apart()
   std::function<void()> clean = [] {};  // after each
   std::function<bool()> interrupted = [] { return false; };
   std::size_t shrink_trials = 0;        // at most so many

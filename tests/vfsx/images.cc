@@ -24,8 +24,8 @@ constexpr std::uint64_t kLongestInParents = 96 * kKiB;
 // An image before it is made.
 struct Plan {
   std::string name;
-  std::string base;                     // of base_shapes(); empty: a stream
-  std::vector<std::uint64_t> children;  // as child_shape() takes them, the lowest first
+  std::string base = {};                     // of base_shapes(); empty: a stream
+  std::vector<std::uint64_t> children = {};  // as child_shape() takes them, the lowest first
   std::uint64_t stream_capacity = 0;
   bool overlay = false;
 };

@@ -75,12 +75,23 @@ Error with_encoding_hint(Error error, const std::string& name, const Descriptor&
                   ascii::quoted(descriptor.unknown_encoding())));
 }
 
-Error with_salvage_hint(Error error) {
+// `which`: what the error takes from the disk.
+Error with_salvage_hint(Error error, const std::string& which) {
   // Then only writing is what the damage forbids.
   if (error.hint().find("-r mounts") != std::string::npos)
     return error;
-  const std::string hint = error.hint().empty() ? kSalvageHint : error.hint() + "; " + kSalvageHint;
-  return std::move(error).with_hint(hint);
+  const std::string before = error.hint().empty() ? "" : error.hint() + "; ";
+  return std::move(error).with_hint(before + kSalvageHint + which);
+}
+
+// ": extent 2 of 3, sectors 128 to 255 of the disk". A disk of one extent lacks everything with it.
+std::string place_of_extent(std::size_t index, std::size_t count, std::uint64_t begin,
+                            const ExtentLine& line) {
+  if (count == 1 || line.length.count() == 0)
+    return "";
+  const std::uint64_t first = begin / kSectorSize;
+  return fmt::format(": extent {} of {}, sectors {} to {} of the disk", index + 1, count, first,
+                     first + line.length.count() - 1);
 }
 
 }  // namespace
@@ -119,7 +130,8 @@ Status Image::add_parts(Access access, const OpenContext& context) {
         return error;
       if (!context.salvages(access))
         return count > 1 || error.code() != ErrorCode::kNotFound
-                   ? with_salvage_hint(std::move(error))
+                   ? with_salvage_hint(std::move(error),
+                                       place_of_extent(parts_.size(), count, capacity_, line))
                    : error;
       // Of nothing there is nothing to read.
       if (++lost == count)

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include <vmdk/posix.h>
+
 #include "base/hints.h"
 #include "io/beneath.h"
 #include "io/posix_file.h"
@@ -247,6 +249,10 @@ FileSystem::Kind PosixFileSystem::kind(const fs::path& path) const noexcept {
   if (S_ISREG(st.st_mode))
     return Kind::kFile;
   return S_ISDIR(st.st_mode) ? Kind::kDirectory : Kind::kOther;
+}
+
+std::unique_ptr<FileSystem> posix_file_system() {
+  return std::make_unique<PosixFileSystem>();
 }
 
 }  // namespace vmdk

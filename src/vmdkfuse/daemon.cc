@@ -228,8 +228,10 @@ void Daemon::describe() {
   log_.info(fmt::format("{}{}: {}, {} allocated", options_.arguments[1],
                         mountpoint_.directory ? "/flat" : "", vmdk::format_size(disk_->capacity()),
                         vmdk::format_size(disk_->allocated())));
-  if (!root_mounts(options_))
-    log_.info("root cannot read this mount unless -o allow_root or allow_other is given");
+  if (!lets_root_in(options_))
+    log_.info(
+        "note: root cannot read this mount (no allow_root, no allow_other); \"sudo losetup\" will "
+        "say Permission denied");
 }
 
 Status Daemon::start_mount() {

@@ -115,6 +115,11 @@ bool root_mounts(const Options& options) noexcept {
   return geteuid() == 0 || options.account.has_value();
 }
 
+bool lets_root_in(const Options& options) noexcept {
+  return root_mounts(options) || asks_for(options, "allow_root") ||
+         asks_for(options, "allow_other");
+}
+
 unsigned default_threads(unsigned cpus) noexcept {
   // More than CPUs, because requests wait for the disk.
   return std::clamp(4 * cpus, 8U, 64U);

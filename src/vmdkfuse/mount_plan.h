@@ -22,6 +22,8 @@ std::vector<std::string> plan_mount_options(const Options& options, bool read_on
 
 // Whether root mounts, who may open the mount to everybody.
 bool root_mounts(const Options& options) noexcept;
+// Whether root may use the mount: the kernel keeps everybody but who mounts away.
+bool lets_root_in(const Options& options) noexcept;
 
 // Requests served at once when the user does not say.
 unsigned default_threads(unsigned cpus) noexcept;

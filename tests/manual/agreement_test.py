@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "tools/completions"))
 import program_help  # noqa: E402  (its folder is an argument)
 
 # Options of other programs, in commands that our documents show.
-FOREIGN = {"buildtype", "cap-add", "device", "rm", "security-opt"}
+FOREIGN = {"buildtype", "cap-add", "cflags", "device", "libs", "now", "rm", "security-opt"}
 
 
 def read(name):
@@ -161,7 +161,9 @@ class AgreementTest(unittest.TestCase):
         for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*"))]:
             if path.suffix not in (".md", ".1", ".7"):
                 continue
-            for verb, rest in re.findall(r"(?<![\w/-])vmdkctl ([a-z]+)((?: [^\s|`;>)]+)*)", path.read_text(encoding="utf-8")):
+            commands = re.findall(r"(?<![\w/-])vmdkctl ([a-z]+)((?: [^\s|`;>)]+)*)",
+                                  path.read_text(encoding="utf-8"))
+            for verb, rest in commands:
                 options = set(re.findall(r"(?<!\S)--([a-z-]+)", rest))
                 if verb in self.verb_names:
                     checked += len(options)
@@ -170,6 +172,28 @@ class AgreementTest(unittest.TestCase):
                 elif options:
                     self.fail(f"{path}: there is no verb {verb}: vmdkctl {verb}{rest}")
         self.assertGreater(checked, 10)
+
+    def test_speeds_are_those_that_were_measured(self):
+        measured = set(re.findall(r"[\d,]+\.?\d*", read("docs/benchmarks.md")))
+        table = read("README.md").split("## How fast")[1].split("\n\n")[1].splitlines()[2:]
+        self.assertGreater(len(table), 3)
+        for row in table:
+            for cell in row.split("|")[2:-1]:
+                figure = cell.strip().removesuffix(" s")
+                with self.subTest(row):
+                    self.assertTrue(figure == "–" or figure in measured,
+                                    f"README.md: {figure} is not in docs/benchmarks.md")
+
+    def test_documents_that_are_pointed_to_exist(self):
+        index = read("docs/README.md")
+        for path in sorted(ROOT.glob("docs/**/*")):
+            if path.suffix in (".md", ".1", ".7", ".cc") and path.name != "README.md":
+                with self.subTest(path.name):
+                    self.assertIn(f"({path.relative_to(ROOT / 'docs')})", index, "docs/README.md lacks it")
+        for place in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+            for target in re.findall(r"\]\(([^)#:]+)\)", place.read_text(encoding="utf-8")):
+                with self.subTest(place.name):
+                    self.assertTrue((place.parent / target).exists(), f"{place}: {target}")
 
     # The completions
 
@@ -202,7 +226,8 @@ class AgreementTest(unittest.TestCase):
     def check_choices(self, what, option, ask):
         refusal = ask("no-such-value")
         self.assertIn('"no-such-value"', refusal, f"{what} --{option.name} takes any value")
-        listed = re.search(r"(?:none of|types:|products:|one of|neither) ([\w, -]+?)(?:$|,? and )", refusal, re.MULTILINE)
+        listed = re.search(r"(?:none of|types:|products:|one of|neither) ([\w, -]+?)(?:$|,? and )", refusal,
+                           re.MULTILINE)
         if listed:
             words = re.split(r", | nor ", listed[1])
             self.same(f"the choices of {what} --{option.name}", option.choices, words, "values")

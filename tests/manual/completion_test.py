@@ -14,6 +14,7 @@ import unittest
 
 COMPLETIONS = pathlib.Path(sys.argv[1]).resolve()
 SHELL = sys.argv[2]
+HOLDER = tempfile.TemporaryDirectory()
 
 FILES = ["vm.vmdk", "vm-flat.vmdk", "vm-s001.vmdk", "vm-000001.vmdk", "vm-000001-delta.vmdk", "Big Disk.VMDK",
          "app.ova", "notes.txt"]
@@ -37,8 +38,10 @@ zmodload zsh/zpty
 zpty shell zsh -f -i
 line=$2
 typed() { zpty -w shell "$1"; }
-typed "unsetopt zle_bracketed_paste 2>/dev/null; PS1= ; fpath=($1 \\$fpath); autoload -U compinit; compinit -u -D"
-typed "compadd() { local -a hits; if [[ \\$argv[(I)-[OAD]] != 0 ]] { builtin compadd \\"\\$@\\"; return }; builtin compadd -A hits \\"\\$@\\"; print -rl -- 'OFFER '\\$^hits; builtin compadd \\"\\$@\\" }"
+typed "unsetopt zle_bracketed_paste 2>/dev/null; PS1= ; fpath=($1 \\$fpath); autoload -U compinit; compinit -u -d $3"
+typed "compadd() { local -a hits"
+typed "if [[ \\$argv[(I)-[OAD]] == 0 ]] { builtin compadd -A hits \\"\\$@\\"; print -rl -- 'OFFER '\\$^hits }"
+typed "builtin compadd \\"\\$@\\" }"
 typed "bindkey '^I' complete-word; zle -C complete-word complete-word _main_complete; stty -echo; print READY''NOW"
 zpty -r -m shell all '*READYNOW*'
 zpty -n -w shell "$line"$'\\t'
@@ -70,7 +73,9 @@ def offers_of_fish(line, folder):
 
 
 def offers_of_zsh(line, folder):
-    answer = subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", COMPLETIONS, line], cwd=folder, check=True,
+    # What zsh found out about all completions, which takes long, is kept from line to line.
+    found = pathlib.Path(HOLDER.name) / "found"
+    answer = subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", COMPLETIONS, line, found], cwd=folder, check=True,
                             stdout=subprocess.PIPE, encoding="utf-8", timeout=30).stdout
     return {offer.strip().split("OFFER ")[1] for offer in answer.splitlines() if "OFFER " in offer}
 

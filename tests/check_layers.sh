@@ -24,7 +24,7 @@ allowed() {
     src/format) echo "$BASE|format/.*|vmdk/(result|units)\.h|iconv\.h|libdeflate\.h|$LIBRARIES" ;;
     src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|libdeflate\.h|$LIBRARIES|sys/uio\.h" ;;
     src/disk) echo "$BASE|format/.*|extent/.*|disk/.*|vmdk/.*|$LIBRARIES|sys/uio\.h" ;;
-    src/fuse) echo "$BASE|fuse/.*|vmdk/(disk|result|units|progress)\.h|fuse_lowlevel\.h|fuse3/.*|$LIBRARIES|$POSIX" ;;
+    src/fuse) echo "$BASE|fuse/.*|vmdk/(disk|partitions|result|units|progress)\.h|fuse_lowlevel\.h|fuse3/.*|$LIBRARIES|$POSIX" ;;
     src/vmdkfuse) echo "$BASE|vmdkfuse/.*|fuse/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|boost/.*|spdlog/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
     tools/vmdkctl) echo "$BASE|vmdkctl/.*|io/(posix_file_system|standard_streams|unique_fd)\.h|vmdk/.*|blkid/blkid\.h|boost/.*|nlohmann/.*|$LIBRARIES|$POSIX" ;;
   esac

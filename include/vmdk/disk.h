@@ -166,8 +166,11 @@ class Disk {
   std::uint32_t permissions() const noexcept;
   DiskInfo info() const;
 
-  // Fills `into` from `at`; fewer bytes only at the end of the disk (0 behind it).
-  Result<std::size_t> read(DiskOffset at, std::span<std::byte> into);
+  // Fills `into` from `at`; fewer bytes only at the end of the disk (0 behind it). `layer`, here
+  // and below: the disk as that link of the chain and those beneath it show it, counted as in
+  // DiskInfo::layers; 0 is the disk itself, and the others never change. Requires: there is one.
+  Result<std::size_t> read(DiskOffset at, std::span<std::byte> into, std::size_t layer = 0);
+  std::uint64_t layer_capacity(std::size_t layer) const noexcept;  // bytes
 
   // Writes all of `from`. A range that crosses the end of the disk is kNoSpace, with nothing
   // written. kReadOnly when the disk is not writable.
@@ -181,8 +184,8 @@ class Disk {
 
   // SEEK_DATA / SEEK_HOLE over the whole chain. next_data: nullopt when only holes follow;
   // next_hole: capacity() when no hole follows. Zeros that an image states count as holes.
-  Result<std::optional<DiskOffset>> next_data(DiskOffset from);
-  Result<DiskOffset> next_hole(DiskOffset from);
+  Result<std::optional<DiskOffset>> next_data(DiskOffset from, std::size_t layer = 0);
+  Result<DiskOffset> next_hole(DiskOffset from, std::size_t layer = 0);
 
   // The longest stretch from `at` with one answer, at most `max_length` bytes; both > 0 and inside
   // the disk.

@@ -189,6 +189,10 @@ class Disk::Impl {
 
   std::uint64_t capacity() const noexcept { return top().capacity(); }
 
+  std::uint64_t layer_capacity(std::size_t layer) const noexcept {
+    return chain_->images()[layer]->capacity();
+  }
+
   bool can_discard() const noexcept {
     const auto hides = [](const auto& part) { return part->extent->can_hide_parent(); };
     return !chain_->has_parent() || std::all_of(top().parts().begin(), top().parts().end(), hides);
@@ -234,9 +238,9 @@ class Disk::Impl {
   }
 
   // One step of a walk over the disk, in an epoch of its own.
-  Result<MapRun> look(DiskOffset at) {
+  Result<MapRun> look(DiskOffset at, std::size_t layer) {
     const auto inside = epochs_.enter();
-    return chain_->map(0, at, std::min(capacity() - at.bytes(), kWalkStep));
+    return chain_->map(layer, at, std::min(layer_capacity(layer) - at.bytes(), kWalkStep));
   }
 
   Status close() {
@@ -325,13 +329,18 @@ DiskInfo Disk::info() const {
   return impl_->info();
 }
 
-Result<std::size_t> Disk::read(DiskOffset at, std::span<std::byte> into) {
-  if (at.bytes() >= capacity())
+Result<std::size_t> Disk::read(DiskOffset at, std::span<std::byte> into, std::size_t layer) {
+  const std::uint64_t end = layer_capacity(layer);
+  if (at.bytes() >= end)
     return std::size_t{0};
-  const auto piece = into.first(std::min<std::uint64_t>(into.size(), capacity() - at.bytes()));
+  const auto piece = into.first(std::min<std::uint64_t>(into.size(), end - at.bytes()));
   const auto inside = impl_->epochs_.enter();
-  RETURN_IF_ERROR(impl_->chain_->read(0, at, piece, nullptr));
+  RETURN_IF_ERROR(impl_->chain_->read(layer, at, piece, nullptr));
   return piece.size();
+}
+
+std::uint64_t Disk::layer_capacity(std::size_t layer) const noexcept {
+  return impl_->layer_capacity(layer);
 }
 
 Status Disk::write(DiskOffset at, std::span<const std::byte> from) {
@@ -357,9 +366,9 @@ Status Disk::zero(DiskOffset at, std::uint64_t length) {
   return status;
 }
 
-Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from) {
-  while (from.bytes() < capacity()) {
-    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from));
+Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from, std::size_t layer) {
+  while (from.bytes() < layer_capacity(layer)) {
+    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from, layer));
     if (run.kind == MapKind::kData || run.kind == MapKind::kUnreadable)
       return std::optional(from);
     from += run.length;
@@ -367,14 +376,14 @@ Result<std::optional<DiskOffset>> Disk::next_data(DiskOffset from) {
   return std::optional<DiskOffset>();
 }
 
-Result<DiskOffset> Disk::next_hole(DiskOffset from) {
-  while (from.bytes() < capacity()) {
-    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from));
+Result<DiskOffset> Disk::next_hole(DiskOffset from, std::size_t layer) {
+  while (from.bytes() < layer_capacity(layer)) {
+    ASSIGN_OR_RETURN(const MapRun run, impl_->look(from, layer));
     if (run.kind == MapKind::kHole || run.kind == MapKind::kZero)
       return from;
     from += run.length;
   }
-  return DiskOffset(capacity());
+  return DiskOffset(layer_capacity(layer));
 }
 
 Result<MapRun> Disk::map(DiskOffset at, std::uint64_t max_length) {

@@ -28,46 +28,42 @@ timespec to_time(std::int64_t number) noexcept {
 Attributes::Attributes(const vmdk::Disk& disk, const MountOptions& options) noexcept
     : disk_(disk),
       options_(options),
-      disk_node_(options.directory ? kFlatNode : kRootNode),
       modified_(disk.modified_at_open() * kNanoseconds),
       accessed_(disk.modified_at_open() * kNanoseconds),
-      last_blocks_(blocks()) {}
+      last_blocks_(blocks(disk.capacity())) {}
 
-std::uint64_t Attributes::blocks() const noexcept {
-  const std::uint64_t blocks = disk_.allocated() / kStatBlock;
+// Of a part of the disk it is not counted which of the blocks are its own.
+std::uint64_t Attributes::blocks(std::uint64_t most_bytes) const noexcept {
+  const std::uint64_t blocks = std::min(disk_.allocated(), most_bytes) / kStatBlock;
   // tar -S archives a file of 0 blocks as one hole without looking; pages that the kernel has not
   // given us yet would be missing.
   return options_.read_only ? blocks : std::max<std::uint64_t>(blocks, 1);
 }
 
-struct stat Attributes::of(std::uint64_t node) const noexcept {
-  return is_disk(node) ? of_disk() : of_directory();
-}
-
-struct stat Attributes::of_disk() const noexcept {
+struct stat Attributes::of(const View& view) const noexcept {
   struct stat result {};
 
-  result.st_ino = disk_node_;
-  result.st_mode = S_IFREG | options_.mode;
+  result.st_ino = view.node();
+  result.st_mode = S_IFREG | (view.place.read_only ? options_.mode & 0444U : options_.mode);
   result.st_nlink = 1;
   result.st_uid = options_.uid;
   result.st_gid = options_.gid;
-  result.st_size = static_cast<off_t>(disk_.capacity());
+  result.st_size = static_cast<off_t>(view.length());
   result.st_blksize = static_cast<blksize_t>(disk_.grain_size());
-  result.st_blocks = static_cast<blkcnt_t>(blocks());
+  result.st_blocks = static_cast<blkcnt_t>(blocks(view.length()));
   result.st_mtim = to_time(modified_.load(std::memory_order_relaxed));
   result.st_ctim = result.st_mtim;
   result.st_atim = to_time(accessed_.load(std::memory_order_relaxed));
   return result;
 }
 
-struct stat Attributes::of_directory() const noexcept {
+struct stat Attributes::of_folder(std::uint64_t node) const noexcept {
   // Who may read the disk may enter the directory.
   const mode_t readable = options_.mode & 0444U;
 
   struct stat result {};
 
-  result.st_ino = kRootNode;
+  result.st_ino = node;
   result.st_mode = S_IFDIR | readable | (readable >> 2U);
   result.st_nlink = 2;
   result.st_uid = options_.uid;
@@ -112,7 +108,7 @@ void Attributes::touch() noexcept {
 }
 
 bool Attributes::blocks_changed() noexcept {
-  const std::uint64_t now = blocks();
+  const std::uint64_t now = blocks(disk_.capacity());
   return last_blocks_.exchange(now, std::memory_order_relaxed) != now;
 }
 

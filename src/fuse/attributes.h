@@ -10,12 +10,9 @@
 #include <vmdk/disk.h>
 
 #include "fuse/server.h"
+#include "fuse/view.h"
 
 namespace vmdkfuse {
-
-// The numbers by which the kernel knows our files. In a file mount the root is the disk.
-inline constexpr std::uint64_t kRootNode = 1;
-inline constexpr std::uint64_t kFlatNode = 2;
 
 // Thread-safe.
 class Attributes {
@@ -23,11 +20,8 @@ class Attributes {
   // Both must outlive this object.
   Attributes(const vmdk::Disk& disk, const MountOptions& options) noexcept;
 
-  bool is_disk(std::uint64_t node) const noexcept { return node == disk_node_; }
-
-  std::uint64_t disk_node() const noexcept { return disk_node_; }
-
-  struct stat of(std::uint64_t node) const noexcept;
+  struct stat of(const View& view) const noexcept;
+  struct stat of_folder(std::uint64_t node) const noexcept;
   struct statvfs of_file_system() const noexcept;
 
   // Times live in memory only: the image's own are what the next mount starts with.
@@ -40,14 +34,11 @@ class Attributes {
   bool blocks_changed() noexcept;
 
  private:
-  struct stat of_disk() const noexcept;
-  struct stat of_directory() const noexcept;
-  std::uint64_t blocks() const noexcept;
+  std::uint64_t blocks(std::uint64_t most_bytes) const noexcept;
 
   // constant after construction
   const vmdk::Disk& disk_;
   const MountOptions& options_;
-  const std::uint64_t disk_node_;
   // Nanoseconds since 1970. Relaxed everywhere: times order nothing.
   std::atomic<std::int64_t> modified_;
   std::atomic<std::int64_t> accessed_;

@@ -57,6 +57,10 @@ void Notifier::restore_size() noexcept {
   request(&Notifier::want_restore_);
 }
 
+void Notifier::drop_pages() noexcept {
+  request(&Notifier::want_drop_);
+}
+
 void Notifier::run_once(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
@@ -71,7 +75,7 @@ bool Notifier::wait_until_idle(std::chrono::milliseconds limit) {
 }
 
 bool Notifier::has_job() const noexcept {
-  return want_blocks_ || want_refresh_ || want_restore_ || !tasks_.empty();
+  return want_blocks_ || want_refresh_ || want_restore_ || want_drop_ || !tasks_.empty();
 }
 
 void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
@@ -83,6 +87,8 @@ void Notifier::take_one_job(std::unique_lock<std::mutex>& lock) {
     job = &jobs_.restore_size;
   else if (std::exchange(want_blocks_, false))
     job = &jobs_.refresh_blocks;
+  else if (std::exchange(want_drop_, false))
+    job = &jobs_.drop_pages;
   running_ = true;
   lock.unlock();
   for (const auto& task : tasks)

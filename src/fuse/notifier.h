@@ -18,7 +18,8 @@ class Notifier {
   struct Jobs {
     std::function<void()> refresh_attributes;  // makes the kernel forget them
     std::function<void()> refresh_blocks;      // the same, when the space in use has changed
-    std::function<void()> restore_size;        // makes the file show its true size
+    std::function<void()> restore_size;        // makes a file show its true size
+    std::function<void()> drop_pages;          // makes the kernel forget pages that are old
   };
 
   Notifier() = default;
@@ -37,6 +38,7 @@ class Notifier {
   // after each refreshment the kernel asks for the attributes before it takes another write.
   void refresh_blocks() noexcept;
   void restore_size() noexcept;
+  void drop_pages() noexcept;
   // Runs `task`, whatever it is, once; before stop() returns at the latest. Throws bad_alloc.
   void run_once(std::function<void()> task);
   // Whether all that was asked for is done; waits for it at most so long. Only for a thread that
@@ -65,6 +67,7 @@ class Notifier {
   bool want_blocks_ = false;
   bool want_refresh_ = false;
   bool want_restore_ = false;
+  bool want_drop_ = false;
   std::vector<std::function<void()>> tasks_;
   bool running_ = false;  // a job, without the mutex
   bool stopping_ = false;

@@ -4,11 +4,11 @@
 
 namespace vmdkfuse {
 
-OpenModes::Opened OpenModes::open(int flags) noexcept {
+OpenModes::Opened OpenModes::open(int flags, bool direct) noexcept {
   const bool writable = (flags & O_ACCMODE) != O_RDONLY;
   const std::lock_guard lock(mutex_);
   if (open_++ == 0)
-    direct_ = always_direct_ || (flags & O_DIRECT) != 0;
+    direct_ = always_direct_ || direct || (flags & O_DIRECT) != 0;
   if (direct_ && writable)
     cache_stale_ = true;
   const Handle handle(writable, direct_, !direct_ && cache_stale_, ++serial_);
@@ -26,6 +26,21 @@ OpenModes::Closed OpenModes::close(Handle handle) noexcept {
   closed.last_writer = handle.writable() && writers_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   closed.last = --open_ == 0;
   return closed;
+}
+
+bool OpenModes::is_open() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return open_ > 0;
+}
+
+bool OpenModes::is_cached() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return open_ > 0 && !direct_;
+}
+
+void OpenModes::make_pages_old() noexcept {
+  const std::lock_guard lock(mutex_);
+  cache_stale_ = true;
 }
 
 }  // namespace vmdkfuse

@@ -1,4 +1,4 @@
-// Who has the disk open, and how.
+// Who has a view of the disk open, and how.
 //
 // The page cache and direct I/O must not mix: a parallel direct write does not look at cached
 // pages. So the first opener's mode holds for everybody until the last one has closed.
@@ -49,8 +49,8 @@ class OpenModes {
     bool first_writer = false;
   };
 
-  // `flags` as open(2) takes them.
-  Opened open(int flags) noexcept;
+  // `flags` as open(2) takes them. `direct`: the page cache is not for the first opener.
+  Opened open(int flags, bool direct = false) noexcept;
 
   struct Closed {
     bool last_writer = false;
@@ -63,10 +63,17 @@ class OpenModes {
   // from what we have stored.
   bool has_writers() const noexcept { return writers_.load(std::memory_order_acquire) > 0; }
 
+  bool is_open() const noexcept;
+  // Open, through the page cache.
+  bool is_cached() const noexcept;
+
+  // What the kernel has kept is thrown away by the next opener who uses the cache.
+  void make_pages_old() noexcept;
+
  private:
   // constant after construction
   const bool always_direct_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   // guarded by mutex_
   std::uint64_t open_ = 0;
   std::uint64_t serial_ = 0;  // of the latest handle

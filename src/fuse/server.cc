@@ -55,10 +55,15 @@ class Server::Impl {
   Status wait_for_init();
   Status look_at_mount();
   Status show_size();
-  timespec disk_time() const;
+  void restore_sizes();
+  timespec disk_time();
   void log_failure(const Status& status);
-  std::string disk_path() const;
+  std::string path_of(const View& view) const;
+
+  std::string disk_path() { return path_of(front_.views.disk()); }
+
   void forget_attributes();
+  void drop_old_pages();
 
   Front front_;
   LibfuseLog log_;
@@ -127,8 +132,10 @@ Status Server::Impl::wait_for_init() {
                                                  front_.options.mountpoint));
 }
 
-std::string Server::Impl::disk_path() const {
-  return front_.options.directory ? front_.options.mountpoint + "/flat" : front_.options.mountpoint;
+std::string Server::Impl::path_of(const View& view) const {
+  const std::string folder =
+      front_.options.mountpoint + (view.place.folder == kLayersNode ? "/layers" : "");
+  return view.place.name.empty() ? folder : folder + "/" + view.place.name;
 }
 
 // Answered by the threads that serve, so it must not be called on one of them.
@@ -145,8 +152,15 @@ Status Server::Impl::show_size() {
   return show_true_size(disk_path(), device_, front_.disk.capacity());
 }
 
-timespec Server::Impl::disk_time() const {
-  return front_.attributes.of(front_.attributes.disk_node()).st_mtim;
+void Server::Impl::restore_sizes() {
+  for (const ViewPointer& view : front_.views.all()) {
+    if (view->size_is_wrong.exchange(false))
+      log_failure(show_true_size(path_of(*view), device_, view->length()));
+  }
+}
+
+timespec Server::Impl::disk_time() {
+  return front_.attributes.of(front_.views.disk()).st_mtim;
 }
 
 // For jobs that nobody waits for.
@@ -158,10 +172,23 @@ void Server::Impl::log_failure(const Status& status) {
 
 void Server::Impl::forget_attributes() {
   // A failure means that the kernel does not know the file (any more): nothing to forget.
-  fuse_lowlevel_notify_inval_inode(session_.get(), front_.attributes.disk_node(), -1, 0);
+  for (const ViewPointer& view : front_.views.all()) {
+    if (view->known.load())
+      fuse_lowlevel_notify_inval_inode(session_.get(), view->node(), -1, 0);
+  }
+}
+
+// The kernel waits here until pages that it is reading are read.
+void Server::Impl::drop_old_pages() {
+  for (const ViewPointer& view : front_.views.all()) {
+    if (view->has_old_pages.exchange(false) && view->known.load())
+      fuse_lowlevel_notify_inval_inode(session_.get(), view->node(), 0, 0);
+  }
 }
 
 Status Server::Impl::start() {
+  // What is wrong with the table is told while somebody reads it.
+  front_.views.refresh();
   front_.show_time = [this] { log_failure(show_true_time(disk_path(), device_, disk_time())); };
   front_.notifier.start({.refresh_attributes = [this] { forget_attributes(); },
                          .refresh_blocks =
@@ -169,7 +196,8 @@ Status Server::Impl::start() {
                                if (front_.attributes.blocks_changed())
                                  forget_attributes();
                              },
-                         .restore_size = [this] { log_failure(show_size()); }});
+                         .restore_size = [this] { restore_sizes(); },
+                         .drop_pages = [this] { drop_old_pages(); }});
   thread_ = std::thread([this] { serve(); });
   RETURN_IF_ERROR(wait_for_init());
   RETURN_IF_ERROR(look_at_mount());

@@ -25,6 +25,8 @@ enum class CacheMode {
 struct MountOptions {
   std::string mountpoint;  // absolute
   bool directory = false;  // MOUNTPOINT is a directory and shows `flat`; else it is the disk itself
+  bool partitions = true;  // with `directory`: also shows `flat1`, `flat2`...
+  bool layers = true;      // with `directory`: also shows each link of the chain in `layers`
   bool read_only = false;
   CacheMode cache = CacheMode::kWriteback;  // kWriteback only when not read_only
   // Somebody else may write to the image: nothing that we answer may be kept.

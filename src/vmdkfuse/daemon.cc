@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <vmdk/disk.h>
+#include <vmdk/partitions.h>
 
 #include "base/hints.h"
 #include "base/text.h"
@@ -61,6 +62,7 @@ class Daemon {
   void close_inherited();
   Status publish();
   void describe();
+  void describe_partitions();
   void repeat_salvaged();
   std::string close_all();
   Status interrupted() const;
@@ -217,6 +219,18 @@ Status Daemon::publish() {
   return {};
 }
 
+// What is wrong with the table is told by who shows it.
+void Daemon::describe_partitions() {
+  if (!mountpoint_.directory || !options_.partitions)
+    return;
+  const auto table = vmdk::read_partition_table(*disk_);
+  if (!table)
+    return;
+  for (const vmdk::Partition& each : table->partitions)
+    log_.info(fmt::format("{}/flat{}: {}{}", options_.arguments[1], each.number,
+                          vmdk::format_size(each.length), each.extended ? ", extended" : ""));
+}
+
 void Daemon::describe() {
   const vmdk::DiskInfo info = disk_->info();
   const std::string kind = info.layers.empty() ? "" : info.layers.front().create_type;
@@ -228,6 +242,7 @@ void Daemon::describe() {
   log_.info(fmt::format("{}{}: {}, {} allocated", options_.arguments[1],
                         mountpoint_.directory ? "/flat" : "", vmdk::format_size(disk_->capacity()),
                         vmdk::format_size(disk_->allocated())));
+  describe_partitions();
   if (!lets_root_in(options_))
     log_.info(
         "note: root cannot read this mount (no allow_root, no allow_other); \"sudo losetup\" will "

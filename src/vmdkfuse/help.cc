@@ -13,7 +13,7 @@ Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT
        vmdkfuse -u MOUNTPOINT...    unmount; wait until everything is on disk
        vmdkfuse --list [--json]     our mounts: image, mode, mountpoint, pid
 
-MOUNTPOINT is a file, which becomes the disk, or a directory with "flat" in it.
+MOUNTPOINT is a file, which becomes the disk, or a directory: "flat", "flat1"...
 
   -r, --ro              read-only: image files are not opened for writing
   -w, --rw              read-write; default: read-only if write-protected
@@ -73,6 +73,10 @@ Chain
       --ignore-cid      with --ro: accept a parent whose content id differs
 
 View
+      --partitions=on|off  in a directory: each partition as a file, too, by the
+                        name that fdisk has for it: "flat1"  [on]
+      --layers=on|off   in a directory: "layers" with the disk as each image of
+                        the chain has it, "0-base", "1-child"; read-only  [on]
       --uid=U --gid=G   owner and group, numbers  [those of who mounts]
       --mode=M          permissions, an octal number  [those of the image]
 

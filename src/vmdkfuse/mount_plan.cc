@@ -130,6 +130,8 @@ Result<MountOptions> plan_mount(const Options& options, const Mountpoint& mountp
   MountOptions mount;
   mount.mountpoint = mountpoint.path;
   mount.directory = mountpoint.directory;
+  mount.partitions = options.partitions;
+  mount.layers = options.layers;
   mount.read_only = !disk.writable();
   mount.may_change = options.share;
   mount.uid = options.uid.value_or(getuid());

@@ -77,6 +77,14 @@ Status keep_text(Options& options, std::string_view value) {
   return {};
 }
 
+template <auto Member>
+Status on_or_off(Options& options, std::string_view value) {
+  if (value != "on" && value != "off")
+    return usage(fmt::format("\"{}\" is none of on, off", value));
+  options.*Member = value == "on";
+  return {};
+}
+
 Status read_only(Options& options, std::string_view) {
   options.read_only = true;
   options.insist_on_writing = false;
@@ -211,6 +219,8 @@ constexpr std::array kRules = {
     Rule{"layer", 0, true, true, keep_text<&O::layer>},
     Rule{"parent", 0, true, true, append<&O::parents>},
     Rule{"ignore-cid", 0, false, true, assign<&O::ignore_cid, true>},
+    Rule{"partitions", 0, true, true, on_or_off<&O::partitions>},
+    Rule{"layers", 0, true, true, on_or_off<&O::layers>},
     Rule{"uid", 0, true, true, uid},
     Rule{"gid", 0, true, true, gid},
     Rule{"mode", 0, true, true, mode},

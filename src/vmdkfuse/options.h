@@ -47,6 +47,8 @@ struct Options {
   std::vector<std::filesystem::path> search_dirs;
   bool ignore_cid = false;
 
+  bool partitions = true;
+  bool layers = true;
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::optional<mode_t> mode;

@@ -204,6 +204,15 @@ TEST(OptionsTest, ALayerIsOnlyRead) {
   EXPECT_THAT(parse_mount({"-o", "layer="}), HasMessage("an empty"));
 }
 
+TEST(OptionsTest, PartitionsAreShownUnlessTheyAreOff) {
+  EXPECT_TRUE(parse_mount({})->partitions);
+  EXPECT_FALSE(parse_mount({"--partitions=off"})->partitions);
+  EXPECT_TRUE(parse_mount({"--partitions=off", "-o", "partitions=on"})->partitions);
+  EXPECT_TRUE(parse_mount({})->layers);
+  EXPECT_FALSE(parse_mount({"-o", "layers=off"})->layers);
+  EXPECT_THAT(parse_mount({"--partitions=1"}), HasMessage("partitions: \"1\" is none of on, off"));
+}
+
 TEST(OptionsTest, SandboxIsAutoUnlessAsked) {
   EXPECT_EQ(parse_mount({})->sandbox, SandboxChoice::kAuto);
   EXPECT_EQ(parse_mount({"--sandbox=on"})->sandbox, SandboxChoice::kOn);

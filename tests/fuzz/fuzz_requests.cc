@@ -51,6 +51,9 @@ MountOptions options_of(unsigned bits) {
   MountOptions options;
   options.mountpoint = "/nowhere";
   options.directory = (bits & kDirectory) != 0;
+  // Whatever node a READ names, what it shows is compared with the disk.
+  options.partitions = false;
+  options.layers = false;
   options.read_only = (bits & kReadOnly) != 0;
   options.may_change = (bits & kMayChange) != 0;
   options.single_thread = (bits & kSingleThread) != 0;

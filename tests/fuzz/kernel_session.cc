@@ -52,8 +52,10 @@ int serve(vmdkfuse::Front& front) {
   log.take_collected();
   front.on_init = [] {};
   front.show_time = [] {};
-  front.notifier.start(
-      {.refresh_attributes = [] {}, .refresh_blocks = [] {}, .restore_size = [] {}});
+  front.notifier.start({.refresh_attributes = [] {},
+                        .refresh_blocks = [] {},
+                        .restore_size = [] {},
+                        .drop_pages = [] {}});
   const int result = vmdkfuse::RequestLoop(*session, 1, 1).run();
   front.notifier.stop();
   return result;

@@ -75,6 +75,14 @@ struct stat Attributes::of_folder(std::uint64_t node) const noexcept {
   return result;
 }
 
+// Nobody knows how long its text will be: as in /proc, readers go on to its end.
+struct stat Attributes::of_text(std::uint64_t node) const noexcept {
+  struct stat result = of_folder(node);
+  result.st_mode = S_IFREG | (options_.mode & 0444U);
+  result.st_nlink = 1;
+  return result;
+}
+
 struct statvfs Attributes::of_file_system() const noexcept {
   // A loop device takes f_bsize as its granularity of discards, so it is the grain.
   const std::uint64_t unit = disk_.grain_size();

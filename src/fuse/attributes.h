@@ -22,6 +22,7 @@ class Attributes {
 
   struct stat of(const View& view) const noexcept;
   struct stat of_folder(std::uint64_t node) const noexcept;
+  struct stat of_text(std::uint64_t node) const noexcept;
   struct statvfs of_file_system() const noexcept;
 
   // Times live in memory only: the image's own are what the next mount starts with.

@@ -15,8 +15,11 @@ namespace vmdkfuse {
 namespace {
 
 void on_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset,
-             fuse_file_info*) noexcept {
-  guarded_view(request, node, [&](Front& front, View& view) {
+             fuse_file_info* file) noexcept {
+  const auto text = [&](Front& front) {
+    return read_text(request, front, node, size, offset, *file);
+  };
+  guarded_file(request, node, text, [&](Front& front, View& view) {
     // Memory is not sized by whatever stands in a message.
     if (size > kLongestRead)
       return EINVAL;
@@ -25,6 +28,8 @@ void on_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset
     const auto got = front.disk.read(view.place.begin + at, buffer, view.place.layer);
     if (!got)
       return front.errors.report("read", got.error());
+    Statistics::add(front.statistics.reads);
+    Statistics::add(front.statistics.read_bytes, *got);
     const auto* bytes = reinterpret_cast<const char*>(buffer.data());  // NOLINT: libfuse's type
     fuse_reply_buf(request, bytes, *got);
     return 0;
@@ -47,6 +52,8 @@ int write_inside(Front& front, View& view, std::uint64_t at, std::span<const std
     return front.errors.report("write", status.error());
   }
   mark_written(front, view);
+  Statistics::add(front.statistics.writes);
+  Statistics::add(front.statistics.written_bytes, bytes.size());
   if (front.kernel_keeps_time())
     front.time_is_old.store(true, std::memory_order_relaxed);
   return 0;
@@ -109,6 +116,7 @@ void on_fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, o
       if (!status)
         return front.errors.report(punch ? "discard" : "zero", status.error());
       mark_written(front, view);
+      Statistics::add(front.statistics.clears);
     }
     answer_ok(request);
     return 0;

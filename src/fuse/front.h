@@ -12,6 +12,8 @@
 #include "fuse/error_log.h"
 #include "fuse/notifier.h"
 #include "fuse/server.h"
+#include "fuse/statistics.h"
+#include "fuse/text_files.h"
 #include "fuse/views.h"
 
 namespace vmdkfuse {
@@ -34,6 +36,8 @@ struct Front {
   Attributes attributes;
   Views views;
   ErrorLog errors;
+  Statistics statistics;
+  TextFiles texts;
   Notifier notifier;
   std::function<void()> on_last_close;
 

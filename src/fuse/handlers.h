@@ -45,8 +45,20 @@ void guarded_view(fuse_req_t request, fuse_ino_t node, Handler handler) noexcept
   guarded(request, [&](Front& front) {
     const ViewPointer view = front.views.find(node);
     if (view == nullptr)
-      return node == kRootNode || node == kLayersNode ? EISDIR : ESTALE;
+      return node == kRootNode || node == kLayersNode || node == kInfoNode ? EISDIR : ESTALE;
     return handler(front, *view);
+  });
+}
+
+// The same for one of these or a text: `text` answers, and returns true, where it is one.
+template <class Text, class Handler>
+void guarded_file(fuse_req_t request, fuse_ino_t node, Text text, Handler handler) noexcept {
+  guarded(request, [&](Front& front) {
+    if (const ViewPointer view = front.views.find(node))
+      return handler(front, *view);
+    if (text(front))
+      return 0;
+    return node == kRootNode || node == kLayersNode || node == kInfoNode ? EISDIR : ESTALE;
   });
 }
 
@@ -62,6 +74,15 @@ bool take_past_end(View& view, std::uint64_t handle) noexcept;
 void settle_end(Front& front, View& view);
 // The kernel shows a wrong size; it is set right behind the answers.
 void restore_size(Front& front, View& view) noexcept;
+
+// The same requests for files that are texts. True: it was one, and is answered.
+bool open_text(fuse_req_t request, Front& front, fuse_ino_t node, const fuse_file_info& file);
+bool read_text(fuse_req_t request, Front& front, fuse_ino_t node, std::size_t size, off_t offset,
+               const fuse_file_info& file);
+bool close_text(fuse_req_t request, Front& front, fuse_ino_t node,
+                const fuse_file_info& file) noexcept;
+// FLUSH and FSYNC, which have nothing to do there.
+bool keep_text(fuse_req_t request, Front& front, fuse_ino_t node) noexcept;
 
 // Each group puts its handlers into the table.
 void add_name_handlers(fuse_lowlevel_ops& handlers) noexcept;

@@ -25,18 +25,34 @@ int reply_attributes(fuse_req_t request, const Front& front, const View& view) n
 }
 
 constexpr const char* kLayersName = "layers";
+constexpr const char* kInfoName = ".vmdkfuse";
 
 bool is_folder(const Front& front, fuse_ino_t node) noexcept {
-  return front.options.directory &&
-         (node == kRootNode || (node == kLayersNode && front.views.has_layers()));
+  return front.options.directory && (node == kRootNode || node == kInfoNode ||
+                                     (node == kLayersNode && front.views.has_layers()));
 }
 
+// What shows no bytes of the disk: folders and texts.
 int reply_folder_attributes(fuse_req_t request, const Front& front, fuse_ino_t node) noexcept {
+  if (front.texts.find(node) != nullptr) {
+    const struct stat text = front.attributes.of_text(node);
+    fuse_reply_attr(request, &text, kForever);
+    return 0;
+  }
   if (!is_folder(front, node))
     return ESTALE;
   const struct stat found = front.attributes.of_folder(node);
   fuse_reply_attr(request, &found, kForever);
   return 0;
+}
+
+// 0: there is none.
+std::uint64_t folder_of_name(const Front& front, fuse_ino_t parent, const char* name) noexcept {
+  if (parent != kRootNode)
+    return 0;
+  if (std::strcmp(name, kInfoName) == 0)
+    return kInfoNode;
+  return front.views.has_layers() && std::strcmp(name, kLayersName) == 0 ? kLayersNode : 0;
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept {
@@ -51,14 +67,19 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept
       entry.ino = view->node();
       entry.attr = front.attributes.of(*view);
       entry.attr_timeout = attribute_lifetime(front, *view);
-    } else if (parent == kRootNode && front.views.has_layers() &&
-               std::strcmp(name, kLayersName) == 0) {
-      entry.ino = kLayersNode;
-      entry.attr = front.attributes.of_folder(kLayersNode);
+    } else if (const std::uint64_t folder = folder_of_name(front, parent, name); folder != 0) {
+      entry.ino = folder;
+      entry.attr = front.attributes.of_folder(folder);
+      entry.attr_timeout = kForever;
+    } else if (const auto* text = front.texts.look_up(name);
+               text != nullptr && parent == kInfoNode) {
+      entry.ino = text->node;
+      entry.attr = front.attributes.of_text(text->node);
       entry.attr_timeout = kForever;
     }
     const bool may_change = parent == kRootNode && front.views.may_change() &&
-                            entry.ino != kFlatNode && entry.ino != kLayersNode;
+                            entry.ino != kFlatNode && entry.ino != kLayersNode &&
+                            entry.ino != kInfoNode;
     entry.entry_timeout = may_change ? 0 : kForever;
     fuse_reply_entry(request, &entry);
     return 0;
@@ -109,8 +130,10 @@ void on_setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int wh
                 fuse_file_info*) noexcept {
   guarded(request, [&](Front& front) {
     const ViewPointer view = front.views.find(node);
-    const struct stat present =
-        view != nullptr ? front.attributes.of(*view) : front.attributes.of_folder(node);
+    const struct stat present = view != nullptr ? front.attributes.of(*view)
+                                : front.texts.find(node) != nullptr
+                                    ? front.attributes.of_text(node)
+                                    : front.attributes.of_folder(node);
     if (changes_owner_or_mode(present, *wanted, which))
       return EPERM;
     if (view == nullptr)
@@ -178,6 +201,12 @@ void on_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t off
       listing.add(view->place.name, front.attributes.of(*view));
     if (node == kRootNode && front.views.has_layers())
       listing.add(kLayersName, front.attributes.of_folder(kLayersNode));
+    if (node == kRootNode)
+      listing.add(kInfoName, front.attributes.of_folder(kInfoNode));
+    if (node == kInfoNode) {
+      for (const TextFiles::File& text : front.texts.listed())
+        listing.add(text.name, front.attributes.of_text(text.node));
+    }
     listing.reply();
     return 0;
   });

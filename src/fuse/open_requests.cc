@@ -21,40 +21,47 @@ void forget_handle(Front& front, View& view, Handle handle) noexcept {
     front.on_last_close();
 }
 
+int open_view(fuse_req_t request, Front& front, View& view, const fuse_file_info& file) {
+  if ((front.options.read_only || view.place.read_only) && (file.flags & O_ACCMODE) != O_RDONLY)
+    return EROFS;
+  const auto opened = front.views.open(view, file.flags);
+  if (!opened)
+    return front.errors.report("open", opened.error());
+  const Handle handle = opened->mode.handle;
+  if (opened->mode.first_writer)
+    front.notifier.refresh_attributes();
+  if (opened->drops_pages)
+    front.notifier.drop_pages();
+  compat::OpenReply reply;
+  reply.handle = handle.bits();
+  reply.direct_io = handle.direct();
+  reply.parallel_direct_writes = handle.direct();
+  reply.keep_cache = !handle.direct() && !handle.renews_cache();
+  if (compat::reply_open(request, reply, front.protocol_minor) < 0)
+    forget_handle(front, view, handle);
+  return 0;
+}
+
 void on_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
-  guarded_view(request, node, [&](Front& front, View& view) {
-    if ((front.options.read_only || view.place.read_only) && (file->flags & O_ACCMODE) != O_RDONLY)
-      return EROFS;
-    const auto opened = front.views.open(view, file->flags);
-    if (!opened)
-      return front.errors.report("open", opened.error());
-    const Handle handle = opened->mode.handle;
-    if (opened->mode.first_writer)
-      front.notifier.refresh_attributes();
-    if (opened->drops_pages)
-      front.notifier.drop_pages();
-    compat::OpenReply reply;
-    reply.handle = handle.bits();
-    reply.direct_io = handle.direct();
-    reply.parallel_direct_writes = handle.direct();
-    reply.keep_cache = !handle.direct() && !handle.renews_cache();
-    if (compat::reply_open(request, reply, front.protocol_minor) < 0)
-      forget_handle(front, view, handle);
-    return 0;
-  });
+  guarded_file(
+      request, node, [&](Front& front) { return open_text(request, front, node, *file); },
+      [&](Front& front, View& view) { return open_view(request, front, view, *file); });
 }
 
 void on_release(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
-  guarded_view(request, node, [&](Front& front, View& view) {
-    forget_handle(front, view, Handle(file->fh));
-    answer_ok(request);
-    return 0;
-  });
+  guarded_file(
+      request, node, [&](Front& front) { return close_text(request, front, node, *file); },
+      [&](Front& front, View& view) {
+        forget_handle(front, view, Handle(file->fh));
+        answer_ok(request);
+        return 0;
+      });
 }
 
 // close(2): no sync, but a failure that is already known is said.
 void on_flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcept {
-  guarded_view(request, node, [&](Front& front, View& view) {
+  const auto text = [&](Front& front) { return keep_text(request, front, node); };
+  guarded_file(request, node, text, [&](Front& front, View& view) {
     // Before the answer: whoever comes after the close sees the partitions that were made.
     if (Handle(file->fh).writable())
       front.views.closes(view);
@@ -79,7 +86,9 @@ void on_flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcep
 }
 
 void on_fsync(fuse_req_t request, fuse_ino_t node, int, fuse_file_info* file) noexcept {
-  guarded_view(request, node, [&](Front& front, View& view) {
+  const auto text = [&](Front& front) { return keep_text(request, front, node); };
+  guarded_file(request, node, text, [&](Front& front, View& view) {
+    Statistics::add(front.statistics.syncs);
     if (const auto status = front.disk.flush(); !status)
       return front.errors.report("fsync", status.error());
     // The kernel holds the file locked: the size is set behind our answer.

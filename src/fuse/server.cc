@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -58,6 +59,8 @@ class Server::Impl {
   void restore_sizes();
   timespec disk_time();
   void log_failure(const Status& status);
+  void add_texts();
+  std::string statistics_text() const;
   std::string path_of(const View& view) const;
 
   std::string disk_path() { return path_of(front_.views.disk()); }
@@ -98,8 +101,36 @@ Status Server::Impl::attach(int device) {
     initialised_ = true;
     changed_.notify_all();
   };
-  front_.disk.on_commit([this] { front_.notifier.refresh_blocks(); });
+  front_.disk.on_commit([this] {
+    Statistics::add(front_.statistics.commits);
+    front_.notifier.refresh_blocks();
+  });
+  if (front_.options.directory)
+    add_texts();
   return {};
+}
+
+void Server::Impl::add_texts() {
+  std::uint64_t node = kFirstTextNode;
+  if (front_.options.info)
+    front_.texts.add(node++, "info.json", front_.options.info);
+  front_.texts.add(node++, "stats", [this] { return statistics_text(); });
+  if (front_.options.log_text)
+    front_.texts.add(node++, "log", front_.options.log_text);
+}
+
+// A word and a number a line, as `vmdkctl stats` reads them.
+std::string Server::Impl::statistics_text() const {
+  const Statistics& made = front_.statistics;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(
+                           std::chrono::steady_clock::now() - made.begin)
+                           .count();
+  return fmt::format(
+      "seconds {}\nreads {}\nreadBytes {}\nwrites {}\nwrittenBytes {}\nclears {}\nsyncs {}\n"
+      "commits {}\nlostWrites {}\nvirtualBytes {}\nallocatedBytes {}\n",
+      seconds, made.reads.load(), made.read_bytes.load(), made.writes.load(),
+      made.written_bytes.load(), made.clears.load(), made.syncs.load(), made.commits.load(),
+      front_.lost_writes.load(), front_.disk.capacity(), front_.disk.allocated());
 }
 
 Server::Impl::~Impl() {
@@ -254,6 +285,13 @@ Status Server::wait() {
 
 Server::LostWrites Server::lost_writes() const noexcept {
   return {impl_->front().lost_writes.load(), impl_->front().lost_errno.load()};
+}
+
+std::vector<ShownFile> Server::shown() const {
+  std::vector<ShownFile> files;
+  for (const ViewPointer& view : impl_->front().views.listed(kRootNode))
+    files.push_back({view->place.name, view->place.begin.bytes(), view->length()});
+  return files;
 }
 
 ServerVersion server_version() {

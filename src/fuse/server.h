@@ -41,6 +41,17 @@ struct MountOptions {
   bool single_thread = false;  // one request after the other
   bool trace = false;          // libfuse prints each request to stderr
   vmdk::LogSink log;
+  // Texts of `.vmdkfuse/info.json` and `log`, with `directory`; where one is empty there is no such
+  // file. Any thread.
+  std::function<std::string()> info;
+  std::function<std::string()> log_text;
+};
+
+// A file of the mount that shows the disk or a part of it.
+struct ShownFile {
+  std::string name;          // beneath the mountpoint
+  std::uint64_t begin = 0;   // byte of the disk
+  std::uint64_t length = 0;  // bytes
 };
 
 struct ServerVersion {
@@ -86,6 +97,9 @@ class Server {
   };
 
   LostWrites lost_writes() const noexcept;
+
+  // What there is now, without `layers`. Any thread.
+  std::vector<ShownFile> shown() const;
 
  private:
   class Impl;

@@ -17,6 +17,8 @@ namespace vmdkfuse {
 inline constexpr std::uint64_t kRootNode = 1;
 inline constexpr std::uint64_t kFlatNode = 2;
 inline constexpr std::uint64_t kLayersNode = 3;  // a folder
+inline constexpr std::uint64_t kInfoNode = 4;    // another
+inline constexpr std::uint64_t kFirstTextNode = 5;
 // Behind these, numbers are given once and never again.
 inline constexpr std::uint64_t kFirstFreeNode = 16;
 

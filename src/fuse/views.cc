@@ -101,6 +101,8 @@ ViewPointer Views::look_up(std::uint64_t folder, std::string_view name) const {
 std::vector<ViewPointer> Views::listed(std::uint64_t folder) const {
   if (folder == kLayersNode)
     return layers_;
+  if (folder != kRootNode)
+    return {};
   std::vector<ViewPointer> list{disk_view_};
   const std::shared_lock lock(list_mutex_);
   list.insert(list.end(), partitions_.begin(), partitions_.end());

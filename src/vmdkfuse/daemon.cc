@@ -25,6 +25,7 @@
 #include "vmdkfuse/environment.h"
 #include "vmdkfuse/exit_codes.h"
 #include "vmdkfuse/fuse_device.h"
+#include "vmdkfuse/mount_info.h"
 #include "vmdkfuse/mount_plan.h"
 #include "vmdkfuse/mounter.h"
 #include "vmdkfuse/mountpoint.h"
@@ -175,6 +176,10 @@ Status Daemon::interrupted() const {
 
 Status Daemon::mount() {
   ASSIGN_OR_RETURN(MountOptions plan, plan_mount(options_, mountpoint_, *disk_, log_.sink()));
+  plan.info = [this, shown = plan] {
+    return mount_info_json(options_, shown, *disk_, server_->shown());
+  };
+  plan.log_text = [this] { return log_.recent(); };
   ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_, manager_));
   auto device = mounter_->mount(plan.read_only);
   if (!device) {

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "vmdkfuse/control_socket.h"
+#include "vmdkfuse/json_text.h"
 #include "vmdkfuse/output.h"
 
 namespace vmdkfuse {
@@ -18,13 +18,6 @@ namespace {
 
 // A daemon that is busy with its last commit does not answer at once.
 constexpr std::chrono::milliseconds kPatience{500};
-
-// JSON shows U+FFFD where the bytes are not UTF-8; then they are there exactly as well.
-void put_bytes(nlohmann::json& object, const std::string& key, const std::string& bytes) {
-  object[key] = bytes;
-  if (!vmdk::is_utf8(bytes))
-    object[key + "Base64"] = vmdk::base64(bytes);
-}
 
 }  // namespace
 

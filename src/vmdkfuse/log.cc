@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -66,6 +67,38 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
   const std::string path_;
 };
 
+// Keeps the last messages for `.vmdkfuse/log`.
+class RecentSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  std::string text() {
+    const std::lock_guard lock(mutex_);
+    std::string all;
+    for (const std::string& line : lines_)
+      all += line;
+    return all;
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    constexpr std::size_t kMostBytes = 64 * 1024;
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    bytes_ += line.size();
+    lines_.emplace_back(line.data(), line.size());
+    while (bytes_ > kMostBytes && !lines_.empty()) {
+      bytes_ -= lines_.front().size();
+      lines_.pop_front();
+    }
+  }
+
+  void flush_() override {}
+
+  std::deque<std::string> lines_;  // guarded by mutex_
+  std::size_t bytes_ = 0;          // guarded by mutex_
+};
+
+constexpr const char* kDatedPattern = "%Y-%m-%dT%H:%M:%S.%e%z %P %l: %v";
+
 }  // namespace
 
 std::optional<LogThreshold> threshold_of(std::string_view name) noexcept {
@@ -87,8 +120,9 @@ class Log::Impl {
   explicit Impl(LogThreshold threshold)
       : sinks_(std::make_shared<spdlog::sinks::dist_sink_mt>()), logger_("vmdkfuse", sinks_) {
     auto stderr_sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-    sinks_->add_sink(stderr_sink);
-    sinks_->set_pattern("vmdkfuse: %v");
+    stderr_sink->set_pattern("vmdkfuse: %v");
+    recent_->set_pattern(kDatedPattern);
+    sinks_->set_sinks({stderr_sink, recent_});
     logger_.set_level(level_of(threshold));
     logger_.flush_on(spdlog::level::trace);
   }
@@ -101,7 +135,7 @@ class Log::Impl {
   vmdk::Status open_file(const std::string& path) {
     ASSIGN_OR_RETURN(vmdk::UniqueFd file, open_own_file(path, O_APPEND, 0666));
     file_ = std::make_shared<DescriptorSink>(std::move(file), path);
-    file_->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %P %l: %v");
+    file_->set_pattern(kDatedPattern);
     return {};
   }
 
@@ -109,22 +143,25 @@ class Log::Impl {
     if (file_ == nullptr) {
       auto syslog =
           std::make_shared<spdlog::sinks::syslog_sink_mt>("vmdkfuse", LOG_PID, LOG_DAEMON, false);
-      sinks_->set_sinks({syslog});
+      sinks_->set_sinks({syslog, recent_});
     } else {
-      sinks_->set_sinks({file_});
+      sinks_->set_sinks({file_, recent_});
     }
   }
 
   void stay_in_foreground() {
     if (file_ != nullptr)
-      sinks_->set_sinks({file_});
+      sinks_->set_sinks({file_, recent_});
   }
+
+  std::string recent() const { return recent_->text(); }
 
  private:
   // Swaps its members under a lock of its own, so other threads may log meanwhile.
   const std::shared_ptr<spdlog::sinks::dist_sink_mt> sinks_;
   spdlog::logger logger_;
   spdlog::sink_ptr file_;
+  const std::shared_ptr<RecentSink> recent_ = std::make_shared<RecentSink>();
 };
 
 Log::Log(LogThreshold threshold) : impl_(std::make_unique<Impl>(threshold)) {}
@@ -145,6 +182,10 @@ void Log::leave_stderr() {
 
 void Log::stay_in_foreground() {
   impl_->stay_in_foreground();
+}
+
+std::string Log::recent() const {
+  return impl_->recent();
 }
 
 vmdk::LogSink Log::sink() {

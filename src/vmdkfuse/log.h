@@ -40,6 +40,9 @@ class Log {
   // From here on to the file where one was opened; else stays on stderr.
   void stay_in_foreground();
 
+  // The latest messages, whatever else became of them: a line each, with the time.
+  std::string recent() const;
+
   // For the engine; this object must outlive it.
   vmdk::LogSink sink();
 

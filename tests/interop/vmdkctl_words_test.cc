@@ -60,6 +60,8 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"create",
        {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
         "--allow-dir", "--progress", "--help"}},
+      {"stats", {"--json", "--watch", "--help"}},
+      {"flush", {"--help"}},
       {"info",
        {"--json", "--partitions", "--force", "--layer", "--salvage", "--parent", "--search",
         "--allow-dir", "--allow-devices", "--help"}},

@@ -42,9 +42,9 @@ class AgreementTest(unittest.TestCase):
         cls.names = {option.name for option in cls.mount}
         cls.verb_names = {verb.name: {option.name for option in verb.options} for verb in cls.verbs}
 
-    def same(self, place, found, expected, what="options"):
+    def same(self, place, found, expected, what="options", least=1):
         """Both ways, with the place in the message."""
-        self.assertGreater(len(expected), 0, f"{place}: nothing to compare with")
+        self.assertGreaterEqual(len(expected), least, f"{place}: nothing to compare with")
         lacks, knows = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
         with self.subTest(place):
             if lacks:
@@ -98,7 +98,9 @@ class AgreementTest(unittest.TestCase):
         page = mdoc.sections(read("docs/man/vmdkctl.1"))
         shared = {item.signature: item for item in page["OPTIONS OF SEVERAL VERBS"].items}
         used = set()
-        self.same("docs/man/vmdkctl.1", [name for name, each in page.items() if each.synopsis],
+        # A verb may have no option but --help, and then nothing in its synopsis that is read here.
+        self.same("docs/man/vmdkctl.1",
+                  [name for name, each in page.items() if each.synopsis or self.verb_names.get(name) == {"help"}],
                   self.verb_names, "verbs")
         for verb in self.verbs:
             if verb.name not in page:
@@ -107,7 +109,7 @@ class AgreementTest(unittest.TestCase):
             own = {item.signature: item for item in page[verb.name].items}
             expected = {each for option in verb.options for each in signatures(option)}
             self.same(f"{place} synopsis", [word.replace(" |", ",") for word in page[verb.name].synopsis],
-                      expected - {"-h, --help"})
+                      expected - {"-h, --help"}, least=len(verb.options) - 1)
             self.same(f"{place} with OPTIONS OF SEVERAL VERBS", (own | shared).keys() & expected | own.keys(),
                       expected)
             used |= expected - own.keys()
@@ -147,7 +149,7 @@ class AgreementTest(unittest.TestCase):
                       {option.name for option in self.mount if option.group == group})
         for verb, options in self.verb_names.items():
             self.same(f'README.md, row "vmdkctl {verb}" of the options,', rows.get(f"vmdkctl {verb}", ()),
-                      options - {"help"})
+                      options - {"help"}, least=len(options) - 1)
 
     def test_documents_name_only_options_that_exist(self):
         known = self.names.union(*self.verb_names.values()) | FOREIGN

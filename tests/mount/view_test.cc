@@ -33,12 +33,12 @@ TEST_F(MountTest, FileMountShowsTheDiskItself) {
 TEST_F(MountTest, FolderMountShowsFlatAndLayersAndNothingElse) {
   create();
   mount_on_folder();
-  EXPECT_EQ(shell_output("ls -A dir"), "flat\nlayers");
+  EXPECT_EQ(shell_output("ls -A dir"), ".vmdkfuse\nflat\nlayers");
   EXPECT_EQ(size_of(path("dir/flat")), kDiskSize);
   EXPECT_NE(shell_status("touch dir/other"), 0);
   EXPECT_NE(shell_status("rm -f dir/flat"), 0);
   EXPECT_NE(shell_status("mkdir dir/sub"), 0);
-  EXPECT_EQ(shell_output("ls -A dir"), "flat\nlayers");
+  EXPECT_EQ(shell_output("ls -A dir"), ".vmdkfuse\nflat\nlayers");
   unmount("dir");
 }
 

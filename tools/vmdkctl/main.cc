@@ -17,8 +17,8 @@ namespace vmdkctl {
 namespace {
 
 std::vector<Verb> all_verbs() {
-  return {create_verb(),  info_verb(),    check_verb(),    map_verb(),   cat_verb(),
-          compare_verb(), convert_verb(), snapshot_verb(), commit_verb()};
+  return {create_verb(),  info_verb(),     check_verb(),  map_verb(),   cat_verb(),  compare_verb(),
+          convert_verb(), snapshot_verb(), commit_verb(), stats_verb(), flush_verb()};
 }
 
 void print_help(const std::vector<Verb>& verbs) {

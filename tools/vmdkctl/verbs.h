@@ -21,6 +21,8 @@ Verb map_verb();
 Verb cat_verb();
 Verb compare_verb();
 Verb convert_verb();
+Verb stats_verb();
+Verb flush_verb();
 Verb snapshot_verb();
 Verb commit_verb();
 

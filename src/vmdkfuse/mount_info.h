@@ -1,0 +1,17 @@
+// The text of `.vmdkfuse/info.json`: what is mounted, for programs.
+#pragma once
+
+#include <string>
+
+#include <vmdk/disk.h>
+
+#include "fuse/server.h"
+#include "vmdkfuse/options.h"
+
+namespace vmdkfuse {
+
+// One JSON object and a line end. Any thread.
+std::string mount_info_json(const Options& options, const MountOptions& mount,
+                            const vmdk::Disk& disk, const std::vector<ShownFile>& files);
+
+}  // namespace vmdkfuse

@@ -1,0 +1,156 @@
+// What the mount tells about itself, and vmdkctl's verbs for disks that are mounted.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "mount/mount_test.h"
+
+namespace vmdkfuse::test {
+namespace {
+
+class InfoFilesTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (!IsSkipped())
+      create();
+  }
+
+  CommandResult vmdkctl(const std::string& words) const {
+    return in_folder(shell_word(VMDKCTL_PROGRAM) + " " + words);
+  }
+
+  std::uint64_t figure(const std::string& word) const {
+    std::istringstream lines(shell_output("cat dir/.vmdkfuse/stats"));
+    std::string name;
+    for (std::uint64_t number = 0; lines >> name >> number;) {
+      if (name == word)
+        return number;
+    }
+    ADD_FAILURE() << "no figure " << word;
+    return 0;
+  }
+};
+
+TEST_F(InfoFilesTest, SayWhatIsMounted) {
+  mount_on_folder();
+  EXPECT_EQ(shell_output("ls dir/.vmdkfuse"), "info.json\nlog\nstats");
+  const std::string info = shell_output("cat dir/.vmdkfuse/info.json");
+  EXPECT_NE(info.find("\"mode\": \"rw\""), std::string::npos) << info;
+  EXPECT_NE(info.find("\"virtualBytes\": 8388608"), std::string::npos) << info;
+  EXPECT_NE(info.find("\"mountpoint\": \"" + path("dir").string() + "\""), std::string::npos);
+  EXPECT_NE(info.find("\"name\": \"flat\""), std::string::npos) << info;
+  EXPECT_NE(info.find("\"pid\": " + std::to_string(daemon())), std::string::npos) << info;
+  EXPECT_NE(info.find("disk.vmdk"), std::string::npos) << info;
+  for (const std::string name : {"info.json", "stats", "log"}) {
+    EXPECT_NE(shell_status("echo x > dir/.vmdkfuse/" + name), 0) << name;
+    EXPECT_NE(shell_status("rm -f dir/.vmdkfuse/" + name), 0) << name;
+  }
+  EXPECT_NE(shell_status("touch dir/.vmdkfuse/new"), 0);
+  unmount("dir");
+}
+
+TEST_F(InfoFilesTest, CountWhatWasDone) {
+  mount_on_folder("--cache=none");
+  EXPECT_EQ(figure("writes"), 0U);
+  ASSERT_TRUE(shell("dd if=/dev/zero of=dir/flat bs=64k count=3 conv=notrunc,fsync status=none"));
+  EXPECT_EQ(figure("writes"), 3U);
+  EXPECT_EQ(figure("writtenBytes"), 3 * 65536U);
+  EXPECT_GE(figure("syncs"), 1U);
+  EXPECT_GE(figure("commits"), 1U);
+  const std::uint64_t before = figure("readBytes");
+  ASSERT_TRUE(shell("dd if=dir/flat of=/dev/null bs=64k count=2 status=none"));
+  EXPECT_EQ(figure("readBytes"), before + 2 * 65536);
+  EXPECT_EQ(figure("virtualBytes"), kDiskSize);
+  EXPECT_EQ(figure("lostWrites"), 0U);
+  unmount("dir");
+}
+
+TEST_F(InfoFilesTest, TheLogHasWhatTheDaemonSaid) {
+  mount_on_folder("-v");
+  EXPECT_NE(shell_output("cat dir/.vmdkfuse/log").find("disk.vmdk: 8 MiB, 1 layer"),
+            std::string::npos)
+      << shell_output("cat dir/.vmdkfuse/log");
+  unmount("dir");
+}
+
+TEST_F(InfoFilesTest, SoManyAreOpenAtOnce) {
+  mount_on_folder();
+  std::vector<int> open_files;
+  int failed = 0;
+  for (int i = 0; i < 80; ++i) {
+    const int fd = open(path("dir/.vmdkfuse/stats").c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+      open_files.push_back(fd);
+    else
+      failed += errno == ENFILE ? 1 : 0;
+  }
+  EXPECT_EQ(open_files.size(), 64U);
+  EXPECT_EQ(failed, 16);
+  for (const int fd : open_files)
+    close(fd);
+  EXPECT_TRUE(eventually([&] { return shell_status("cat dir/.vmdkfuse/stats > /dev/null") == 0; }));
+  unmount("dir");
+}
+
+TEST_F(InfoFilesTest, StatsVerbShowsTheFigures) {
+  mount_on_folder("--cache=none");
+  ASSERT_TRUE(shell("dd if=/dev/zero of=dir/flat bs=64k count=3 conv=notrunc status=none"));
+  const CommandResult text = vmdkctl("stats dir");
+  EXPECT_EQ(text.status, 0) << text.to_text();
+  EXPECT_NE(text.out.find("\nwrites          3\n"), std::string::npos) << text.out;
+  const CommandResult json = vmdkctl("stats --json dir");
+  EXPECT_NE(json.out.find("\"writes\":3,\"writtenBytes\":196608"), std::string::npos) << json.out;
+  EXPECT_NE(json.out.find("\"schema\":1"), std::string::npos);
+  // It ends with the mount.
+  ASSERT_TRUE(shell(shell_word(VMDKCTL_PROGRAM) +
+                    " stats --watch=1 dir > watched 2> told & echo $! > watcher; sleep 1.5"));
+  unmount("dir");
+  EXPECT_TRUE(eventually([&] { return !shell_output("cat told").empty(); }));
+  EXPECT_NE(shell_output("cat told").find("not readable"), std::string::npos);
+  EXPECT_GE(std::stoi(shell_output("grep -c '^writes ' watched")), 2);
+}
+
+TEST_F(InfoFilesTest, VerbsForMountsRefuseWhatIsNone) {
+  for (const std::string verb : {"stats", "flush"}) {
+    const CommandResult none = vmdkctl(verb + " /proc");
+    EXPECT_EQ(none.status, 2) << verb;
+    EXPECT_NE(none.err.find("/proc: no disk is mounted there"), std::string::npos) << none.err;
+    EXPECT_EQ(vmdkctl(verb + " nothing").status, 2);
+  }
+  EXPECT_EQ(vmdkctl("stats --watch=0 dir").status, 1);
+  mount();
+  const CommandResult file = vmdkctl("stats flat");
+  EXPECT_EQ(file.status, 2);
+  EXPECT_NE(file.err.find("mount it on a directory"), std::string::npos) << file.err;
+  EXPECT_EQ(vmdkctl("flush flat").status, 0);
+  unmount();
+}
+
+// Also pages of other files than `flat`, and of a writer who goes on.
+TEST_F(InfoFilesTest, FlushBringsAllIntoTheImage) {
+  NEEDS_PROGRAM("sfdisk");
+  mount_on_folder("--commit=0");
+  ASSERT_TRUE(
+      shell("printf 'label: dos\\nsize=1M\\nsize=1M\\n' | PATH=$PATH:/sbin:/usr/sbin "
+            "sfdisk -q dir/flat"));
+  const int writer = open(path("dir/flat2").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(writer, 0);
+  ASSERT_EQ(pwrite(writer, "flushed", 7, 0), 7);
+  const CommandResult flushed = vmdkctl("flush dir");
+  EXPECT_EQ(flushed.status, 0) << flushed.to_text();
+  // What a crash would leave.
+  ASSERT_TRUE(shell("cp disk.vmdk copy.vmdk"));
+  EXPECT_EQ(shell_output(shell_word(VMDKCTL_PROGRAM) + " cat --partition=2 copy.vmdk | head -c 7"),
+            "flushed");
+  close(writer);
+  unmount("dir");
+}
+
+}  // namespace
+}  // namespace vmdkfuse::test

@@ -1,0 +1,112 @@
+#include <chrono>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "vmdkctl/mounted.h"
+#include "vmdkctl/output.h"
+#include "vmdkctl/verbs.h"
+
+namespace vmdkctl {
+namespace {
+
+constexpr unsigned kLongestPause = 86400;  // seconds
+
+// In the order in which the daemon tells them.
+using Numbers = std::vector<std::pair<std::string, std::uint64_t>>;
+
+vmdk::Result<Numbers> read_numbers(const MountedDisk& mounted) {
+  const std::filesystem::path name = mounted.mountpoint / ".vmdkfuse/stats";
+  std::ifstream file(name);
+  Numbers numbers;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    auto& [word, number] = numbers.emplace_back();
+    if (!(words >> word >> number))
+      return vmdk::Error::make(vmdk::ErrorCode::kIo,
+                               fmt::format("{}: \"{}\" is no number", name.native(), line));
+  }
+  if (numbers.empty())
+    return vmdk::Error::make(vmdk::ErrorCode::kIo, fmt::format("{}: not readable", name.native()));
+  return numbers;
+}
+
+void print_numbers(const std::string& mountpoint, const Numbers& numbers, bool json) {
+  if (json) {
+    Json object;
+    object["schema"] = kSchema;
+    put_bytes(object, "mountpoint", mountpoint);
+    for (const auto& [word, number] : numbers)
+      object[word] = number;
+    print_line(to_text(object));
+  } else {
+    for (const auto& [word, number] : numbers)
+      print_line(fmt::format("{:<16}{}", word, number));
+  }
+}
+
+vmdk::Result<MountedDisk> find_with_stats(const std::string& mountpoint) {
+  ASSIGN_OR_RETURN(const MountedDisk mounted, find_mounted(mountpoint));
+  if (!mounted.directory)
+    return vmdk::Error::make(
+               vmdk::ErrorCode::kUnsupported,
+               fmt::format("{}: a disk mounted on a file tells no figures", mountpoint))
+        .with_hint("mount it on a directory");
+  return mounted;
+}
+
+int run_stats(const Usage& usage, const Arguments& arguments) {
+  std::optional<unsigned> pause;
+  if (const auto text = arguments.value("watch")) {
+    const auto seconds = parse_number_option(usage, "watch", *text, 1, kLongestPause);
+    if (!seconds) {
+      print_error(seconds.error());
+      return kUsage;
+    }
+    pause = *seconds;
+  }
+  const std::string& mountpoint = arguments.operands[0];
+  const auto mounted = find_with_stats(mountpoint);
+  if (!mounted) {
+    print_error(mounted.error());
+    return kFailed;
+  }
+  while (true) {
+    const auto numbers = read_numbers(*mounted);
+    if (!numbers) {
+      print_error(numbers.error());
+      return kFailed;
+    }
+    print_numbers(mountpoint, *numbers, arguments.has("json"));
+    if (!pause)
+      return kDone;
+    if (!arguments.has("json"))
+      print_line("");
+    flush_lines();
+    std::this_thread::sleep_for(std::chrono::seconds(*pause));
+  }
+}
+
+}  // namespace
+
+Verb stats_verb() {
+  return {
+      {"stats",
+       "MOUNTPOINT",
+       "Says what a mounted disk has done: requests, bytes, commits, lost writes.\n"
+       "For disks that are mounted on a directory.",
+       {{"json", 0, OptionKind::kFlag, "", "one JSON object a line"},
+        {"watch", 0, OptionKind::kValue, "SEC", "again every SEC seconds, until it is unmounted"}},
+       1,
+       1},
+      run_stats,
+      kFailed};
+}
+
+}  // namespace vmdkctl

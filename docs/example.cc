@@ -34,6 +34,8 @@ vmdk::Status stamp(vmdk::Disk& disk, std::string_view text) {
 vmdk::Status run(const char* image, const char* snapshot) {
   const auto files = vmdk::posix_file_system();
   vmdk::OpenOptions options;
+  // The image stays as it is: what is written goes to the snapshot, which is made if it is not
+  // there.
   options.overlay = vmdk::Overlay{.file = snapshot, .scratch_dir = {}};
   ASSIGN_OR_RETURN(const auto disk, vmdk::Disk::open(*files, image, options));
   describe(*disk);

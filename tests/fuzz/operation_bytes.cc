@@ -18,8 +18,7 @@ namespace {
 
 using Op = Operation::Kind;
 
-constexpr std::size_t kMostOperations = 100;
-constexpr std::uint64_t kLongest = 256 * kKiB;
+constexpr std::size_t kMostOperations = 48;
 
 constexpr std::array<Op, 16> kKinds = {Op::kWrite, Op::kWrite, Op::kWrite,   Op::kWrite,
                                        Op::kWrite, Op::kRead,  Op::kRead,    Op::kSeek,
@@ -39,22 +38,29 @@ std::uint64_t edge_of(std::uint64_t chosen, const DiskEdges& edges) {
   return border < edges.extents.size() ? edges.extents[border] : edges.capacity;
 }
 
+// From a part of a sector to 256 sectors, mostly few: each has to be remembered and compared.
+std::uint64_t length_of(std::uint64_t first, std::uint64_t second, bool in_bytes) {
+  const std::uint64_t sectors = (first % 16 + 1) << (second % 5);
+  return sectors * kSectorSize - (in_bytes ? 2 * first + 1 : 0);
+}
+
 Operation operation_of(std::span<const std::byte> bytes, const DiskEdges& edges, bool kills) {
-  constexpr std::uint64_t kInBytes = 16;  // else places and lengths are sectors
+  constexpr std::uint64_t kInBytes = 16;  // else places are sectors, and lengths whole ones
   const std::uint64_t first = number(bytes, 0);
   Operation operation{.kind = kKinds.at(first % kKinds.size()), .tag = number(bytes, 6)};
   if (operation.kind == Op::kKill && !kills)
     operation.kind = Op::kRemount;
   if (!has_range(operation.kind))
     return operation;
-  const std::uint64_t unit = (first & kInBytes) != 0 ? 1 : kSectorSize;
+  const bool in_bytes = (first & kInBytes) != 0;
+  const std::uint64_t unit = in_bytes ? 1 : kSectorSize;
   const auto distance = static_cast<std::int16_t>(number(bytes, 2) | number(bytes, 3) << 8U);
   const std::uint64_t edge = edge_of(number(bytes, 1), edges);
   const std::uint64_t away = static_cast<std::uint64_t>(std::abs(distance)) * unit;
   const std::uint64_t at = distance < 0 ? edge - std::min(edge, away) : edge + away;
   operation.at = std::min(at, edges.capacity - 1);
-  operation.length = std::min({((number(bytes, 4) | number(bytes, 5) << 8U) + 1) * unit, kLongest,
-                               edges.capacity - operation.at});
+  operation.length = std::min(length_of(number(bytes, 4), number(bytes, 5), in_bytes),
+                              edges.capacity - operation.at);
   return operation;
 }
 

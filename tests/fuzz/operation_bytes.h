@@ -12,7 +12,7 @@ namespace vmdk::test {
 // operations; two before them choose the image and how it is opened.
 inline constexpr std::size_t kOperationBytes = 7;
 
-// At most a hundred operations, on a small disk. `kills`: else there are none.
+// At most 48 operations, on a small disk. `kills`: else there are none.
 Recipe recipe_of(std::span<const std::byte> input, bool kills);
 
 // Does it to the library and aborts where something is wrong.

@@ -9,6 +9,8 @@
 
 #include <vmdk/units.h>
 
+#include "base/bytes.h"
+
 namespace vmdk::test {
 namespace {
 
@@ -57,7 +59,7 @@ bool ReferenceDisk::is_zero(std::uint64_t at, std::uint64_t length) const {
         std::min(SparseBytes::kChunkSize - *data % SparseBytes::kChunkSize, end - *data);
     const auto piece = std::span(chunk).first(step);
     bytes_.read(*data, piece);
-    if (std::ranges::any_of(piece, [](std::byte value) { return value != std::byte{0}; }))
+    if (!all_zero(piece))
       return false;
     at = *data + step;
   }

@@ -95,7 +95,9 @@ KernelSide::KernelSide(std::span<const std::byte> input, const ReferenceDisk& sh
     const auto node = node_of(std::to_integer<std::uint8_t>(input[1]));
     const auto length =
         std::min<std::size_t>(load<std::uint16_t>(input.subspan(2)), input.size() - kPrefix);
-    add(opcode, node, input.subspan(kPrefix, length));
+    // Comes only when it was asked for; libfuse never frees one that was not.
+    if (opcode != FUSE_NOTIFY_REPLY)
+      add(opcode, node, input.subspan(kPrefix, length));
     input = input.subspan(kPrefix + length);
     interrupts += opcode == FUSE_INTERRUPT ? 1 : 0;
   }

@@ -233,7 +233,9 @@ TEST_F(PartitionFilesTest, ReadOnlyMountsKeepAllInTheCache) {
   mount_with_table("-r");
   const OpenFile one(path("dir/flat"), O_RDONLY);
   const OpenFile two(path("dir/flat1"), O_RDONLY);
-  EXPECT_NE(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, two.get(), 0), MAP_FAILED);
+  void* const memory = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, two.get(), 0);
+  EXPECT_NE(memory, MAP_FAILED);
+  munmap(memory, 4096);
   EXPECT_EQ(OpenFile(path("dir/flat1"), O_RDWR).error(), EROFS);
 }
 

@@ -1,4 +1,5 @@
 // Mounts in real containers: with the flags that they take, and what is said without them.
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "containers/engine.h"
 #include "mount/mount_test.h"
+#include "mount/ordinary_user.h"
 
 namespace vmdkfuse::test {
 namespace {
@@ -14,6 +16,11 @@ namespace {
 using testing::HasSubstr;
 
 constexpr const char* kMayMount = "--device /dev/fuse --cap-add SYS_ADMIN";
+
+// Waits until a file system is there.
+constexpr const char* kAwait =
+    "await() { for try in $(seq 200); do mountpoint -q \"$1\" && return; sleep 0.05; done; "
+    "return 1; }\n";
 
 // A disk with one partition, ext4, in which are the files `hello` and `big`.
 class ContainersTest : public MountTest {
@@ -49,7 +56,7 @@ class ContainersTest : public MountTest {
   }
 
   CommandResult in_container(const std::string& flags, const std::string& script) const {
-    return engine_->run(flags, path(""), "set -e\n" + script);
+    return engine_->run(flags, path(""), "set -e\n" + std::string(kAwait) + script);
   }
 
   void expect_works(const std::string& flags, const std::string& script) const {
@@ -69,6 +76,15 @@ class ContainersTest : public MountTest {
     EXPECT_FALSE(is_mounted("m"));
   }
 
+  // Expects that the image is sound and that its file system holds `new` beside `hello`.
+  void expect_written() {
+    expect_check("disk.vmdk");
+    ASSERT_TRUE(shell(shell_word(VMDKCTL_PROGRAM) +
+                      " cat --offset=1M --length=48M disk.vmdk > part && e2fsck -fn part && "
+                      "debugfs -R 'dump /new seen' part && cmp seen new"));
+    EXPECT_EQ(shell_output("debugfs -R 'cat /hello' part 2>/dev/null"), "hello");
+  }
+
   // Expects that the image is sound and that `new` was written over the disk at 50 MiB.
   void expect_new_at_50_mib() {
     expect_check("disk.vmdk");
@@ -83,14 +99,73 @@ class ContainersTest : public MountTest {
 std::unique_ptr<Engine> ContainersTest::engine_;
 std::string ContainersTest::why_not_;
 
-TEST_F(ContainersTest, DeviceAndCapabilityDo) {
+TEST_F(ContainersTest, DeviceAndCapabilityDoForFuse2fs) {
   expect_works(may_mount(), R"sh(
-    mkdir /m
+    mkdir /m /x
     vmdkfuse /w/disk.vmdk /m
-    cmp /m/flat /w/raw
-    dd if=/w/new of=/m/flat bs=1M seek=50 conv=notrunc status=none
+    fuse2fs -f -o fakeroot /m/flat1 /x 2>&1 & server=$!
+    await /x
+    [ "$(cat /x/hello)" = hello ]
+    cmp /x/big /w/files/big
+    cp /w/new /x/new
+    umount /x && wait $server
     vmdkfuse -u /m)sh");
-  expect_new_at_50_mib();
+  expect_written();
+}
+
+TEST_F(ContainersTest, PrivilegedLoopMountsNeedNoPartscan) {
+  expect_works("--privileged", R"sh(
+    ! command -v kpartx
+    [ ! -e /run/udev/control ]
+    mkdir /m /x
+    vmdkfuse /w/disk.vmdk /m
+    # A device that the kernel made after the container started has no node in it.
+    loop=$(losetup -f) && [ -b "$loop" ] || mknod "$loop" b 7 "${loop#/dev/loop}"
+    mount -o loop /m/flat1 /x
+    trap 'umount /x 2>/dev/null || true' EXIT
+    [ "$(cat /x/hello)" = hello ]
+    cmp /x/big /w/files/big
+    cp /w/new /x/new
+    umount /x
+    for try in $(seq 50); do vmdkfuse -u /m && exit; sleep 0.1; done; exit 1)sh");
+  expect_written();
+}
+
+// The user of the namespace is nobody special outside of it.
+TEST_F(ContainersTest, AnUnprivilegedUserNamespace) {
+  NEEDS_PROGRAM("fuse2fs");
+  ASSERT_TRUE(shell("chmod 755 . && mkdir m x && chown -R 61234:61234 disk.vmdk m x new"));
+  const std::string script = kAwait + std::string("set -e; ") + program_for_everybody(path("")) +
+                             R"sh( disk.vmdk m
+    fuse2fs -f -o fakeroot m/flat1 x 2>&1 & server=$!
+    await x
+    cp new x/new
+    umount x && wait $server
+    )sh" + program_for_everybody(path("")) +
+                             " -u m";
+  const CommandResult result = in_folder(
+      with_open_fuse_device(as_user("61234", "61234", "unshare -Urm sh -c " + shell_word(script))));
+  if (result.err.find("unshare failed") != std::string::npos)
+    GTEST_SKIP() << "no user namespaces for ordinary users here: " << result.err;
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  expect_written();
+}
+
+// As for an ordinary user who runs Podman: root of the container is somebody else outside.
+TEST_F(ContainersTest, AContainerInAUserNamespace) {
+  ASSERT_TRUE(shell("chmod 755 . && chown -R 100000:100000 disk.vmdk new"));
+  const CommandResult result = engine_->run_below(
+      "cd " + word("") + " && " + with_open_fuse_device("exec \"$0\" \"$@\"") + " env",
+      may_mount() + " --uidmap 0:100000:65536", path(""), kAwait + std::string(R"sh(set -e
+    mkdir /tmp/m /tmp/x
+    vmdkfuse /w/disk.vmdk /tmp/m
+    fuse2fs -f -o fakeroot /tmp/m/flat1 /tmp/x 2>&1 & server=$!
+    await /tmp/x
+    cp /w/new /tmp/x/new
+    umount /tmp/x && wait $server
+    vmdkfuse -u /tmp/m)sh"));
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  expect_written();
 }
 
 TEST_F(ContainersTest, WithNothingAtAllDisksAreCopied) {
@@ -171,6 +246,23 @@ TEST_F(ContainersTest, AMountIsSharedWhereTheVolumeIs) {
   EXPECT_FALSE(is_mounted("shared/m"));
   EXPECT_TRUE(shell("umount shared"));
   expect_check("disk.vmdk");
+}
+
+// Takes minutes: the programs are compiled.
+TEST_F(ContainersTest, TheContainerfileBuilds) {
+  if (!is_soak())
+    GTEST_SKIP() << "only among the long runs (VMDK_SOAK)";
+  const CommandResult built = engine_->podman(
+      std::string("build --network=host --isolation=chroot --build-arg BASE=") + Engine::image() +
+          " -f " SOURCE_ROOT "/tools/container/Containerfile -t localhost/built " SOURCE_ROOT,
+      std::chrono::minutes(20));
+  ASSERT_EQ(built.status, 0) << built.to_text();
+  const CommandResult used = engine_->podman(
+      "run --rm --network=none " + may_mount() + " localhost/built sh -ec " +
+      shell_word("cd /tmp && vmdkctl create disk.vmdk 64M && mkdir m x && vmdkfuse disk.vmdk m && "
+                 "mkfs.ext4 -q -F m/flat && fuse2fs -o fakeroot m/flat x && echo hello > x/f && "
+                 "umount x && until vmdkfuse -u m; do sleep 0.1; done && vmdkctl check disk.vmdk"));
+  EXPECT_EQ(used.status, 0) << used.to_text();
 }
 
 }  // namespace

@@ -44,8 +44,9 @@ std::string Engine::command_line(const std::string& arguments) const {
          arguments;
 }
 
-CommandResult Engine::podman(const std::string& arguments) const {
-  return run_command(command_line(arguments), kPatience);
+CommandResult Engine::podman(const std::string& arguments,
+                             std::chrono::milliseconds patience) const {
+  return run_command(command_line(arguments), patience);
 }
 
 std::string Engine::run_command_line(const std::filesystem::path& work) const {

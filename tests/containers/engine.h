@@ -1,6 +1,7 @@
 // A real container engine, Podman with runc, and an image for it that is made here.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -30,7 +31,9 @@ class Engine {
                                 const std::string& script) const;
 
   // `podman ARGUMENTS` in this engine's store.
-  vmdk::test::CommandResult podman(const std::string& arguments) const;
+  vmdk::test::CommandResult podman(
+      const std::string& arguments,
+      std::chrono::milliseconds patience = std::chrono::minutes(3)) const;
 
   // As run(), with what stands before the command line of podman itself.
   vmdk::test::CommandResult run_below(const std::string& before, const std::string& flags,

@@ -48,6 +48,10 @@ std::unique_ptr<ByteSource> source_of(Disk& disk);
 // up with zeros. A file that becomes shorter later is an error of read().
 Result<std::unique_ptr<ByteSource>> source_of(const File& raw);
 
+// The same disk with zeros behind its end, up to `capacity` bytes, a multiple of 512 and not below
+// its own; must outlive the source.
+std::unique_ptr<ByteSource> padded(ByteSource& source, std::uint64_t capacity);
+
 // Opens a raw file, or a block device, that the user named, and locks it against writers, or, with
 // `share`, does not.
 Result<std::unique_ptr<File>> open_raw(FileSystem& file_system, const std::filesystem::path& path,

@@ -92,6 +92,13 @@ class File {
   // something has it by now. Other files have theirs: EINVAL.
   virtual Status reveal() { return Error::from_errno(EINVAL, name()); }
 
+  // Gives a file of FileSystem::create_successor() the name of `old`, which loses it: whoever opens
+  // the name finds one of the two, whole, at any moment; also after a crash. The owner, the
+  // permissions and the extended attributes become those of `old`. kBusy when another file has the
+  // name by now; kUnsupported when `old` has more names (hard links), which would keep the old
+  // file.
+  virtual Status take_place_of(const File& old) { return Error::from_errno(EINVAL, old.name()); }
+
   virtual FileId id() const noexcept = 0;
   // Seconds since 1970 of the last change of content, when the file was opened.
   virtual std::int64_t modified_at_open() const noexcept = 0;
@@ -130,6 +137,8 @@ class FileSystem {
   // whoever fills it before shows it whole or not at all, however the process ends. Without
   // reveal() it goes with its handle. Locks taken before are held when the name appears.
   virtual Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) = 0;
+  // The same for a file that gets a name which a file has, in place of it: File::take_place_of().
+  virtual Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) = 0;
   // Creates a file without a name in `directory`, for its owner alone: nobody else can open it, and
   // it goes with its handle, however the process ends.
   virtual Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) = 0;

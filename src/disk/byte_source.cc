@@ -71,7 +71,39 @@ class RawSource : public ByteSource {
   const std::uint64_t size_;  // bytes
 };
 
+class PaddedSource : public ByteSource {
+ public:
+  PaddedSource(ByteSource& source, std::uint64_t capacity) noexcept
+      : source_(source), capacity_(capacity) {}
+
+  std::uint64_t capacity() const noexcept override { return capacity_; }
+
+  Result<std::optional<Stretch>> next_stretch(DiskOffset from) override {
+    return from.bytes() < source_.capacity() ? source_.next_stretch(from)
+                                             : std::optional<Stretch>();
+  }
+
+  Status read(DiskOffset at, std::span<std::byte> into) override {
+    const std::uint64_t own = source_.capacity() - std::min(source_.capacity(), at.bytes());
+    const auto part = into.first(std::min<std::uint64_t>(into.size(), own));
+    if (!part.empty())
+      RETURN_IF_ERROR(source_.read(at, part));
+    std::fill(into.begin() + static_cast<std::ptrdiff_t>(part.size()), into.end(), std::byte{0});
+    return {};
+  }
+
+  bool sequential() const noexcept override { return source_.sequential(); }
+
+ private:
+  ByteSource& source_;
+  const std::uint64_t capacity_;  // bytes
+};
+
 }  // namespace
+
+std::unique_ptr<ByteSource> padded(ByteSource& source, std::uint64_t capacity) {
+  return std::make_unique<PaddedSource>(source, capacity);
+}
 
 std::unique_ptr<ByteSource> source_of(Disk& disk) {
   return std::make_unique<DiskSource>(disk);

@@ -11,13 +11,13 @@
 
 #include <fmt/format.h>
 
-#include <vmdk/check.h>
 #include <vmdk/commit.h>
 
 #include "base/bytes.h"
 #include "disk/content_ids.h"
 #include "disk/image_file.h"
 #include "disk/image_text.h"
+#include "disk/offline_open.h"
 #include "disk/path_policy.h"
 #include "disk/write_guards.h"
 
@@ -54,18 +54,6 @@ class ChildCommit {
   }
 
  private:
-  OpenOptions plain_options(Access access) const {
-    OpenOptions open = options_.open;
-    open.access = access;
-    open.overlay.reset();
-    open.layer.clear();
-    open.salvage = false;
-    open.share = false;
-    open.ignore_cid = false;
-    open.force_journal = false;
-    return open;
-  }
-
   // Its lock keeps others out; the view of it, which opens the parents for reading too, takes none.
   Status open_child() {
     ASSIGN_OR_RETURN(file_, open_image(file_system_, path_, Access::kReadWrite));
@@ -78,7 +66,7 @@ class ChildCommit {
     RETURN_IF_ERROR(require_one_sector());
     if (!options_.open.force_stale_lck)
       RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real_path(path_), text_->descriptor));
-    OpenOptions open = plain_options(Access::kReadOnly);
+    OpenOptions open = plain_options(options_.open, Access::kReadOnly);
     open.share = true;
     ASSIGN_OR_RETURN(child_, Disk::open(file_system_, path_, std::move(open)));
     return {};
@@ -87,13 +75,11 @@ class ChildCommit {
   Status open_parent() {
     const DiskInfo info = child_->info();
     report_.parent = info.layers[1].file;
-    OpenOptions open = plain_options(Access::kReadWrite);
+    OpenOptions open =
+        options_of_parent(plain_options(options_.open, Access::kReadWrite), report_.parent);
     open.force_children = true;  // the child is one; others are looked for below
-    if (!open.parents.empty() && open.parents.front() == report_.parent)
-      open.parents.erase(open.parents.begin());
     ASSIGN_OR_RETURN(parent_, Disk::open(file_system_, report_.parent, std::move(open)));
-    for (const ExtentInfo& extent : parent_->info().layers.front().extents)
-      parent_unclean_ = parent_unclean_ || extent.unclean;
+    parent_unclean_ = is_unclean(*parent_);
     ASSIGN_OR_RETURN(const auto file, open_image(file_system_, report_.parent, Access::kReadOnly));
     ASSIGN_OR_RETURN(parent_text_, read_image_text(*file));
     if (match_parent(text_->descriptor, parent_text_->descriptor) == ParentMatch::kOther)
@@ -156,14 +142,8 @@ class ChildCommit {
   // What an earlier run has left where this one had nothing to write: its mark, unused space.
   Status tidy_up() {
     parent_.reset();
-    if (!parent_unclean_)
-      return {};
-    CheckOptions check;
-    check.repair = true;
-    check.open = plain_options(Access::kReadWrite);
-    check.open.force_children = true;
-    ASSIGN_OR_RETURN(const CheckReport found, check_image(file_system_, report_.parent, check));
-    return found.failure ? Status(*found.failure) : Status{};
+    return parent_unclean_ ? end_unclean_session(file_system_, report_.parent, options_.open)
+                           : Status{};
   }
 
   Error interruption() const {

@@ -27,9 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Members of a split image: 2047 MiB, a whole number of grains of every size, so that a full sparse
-// member and its tables stay below 2 GiB of file or hardly above.
-constexpr std::uint64_t kMemberSectors = 4192256;
 constexpr std::uint64_t kEmbeddedDescriptorSectors = 20;
 // Kept free in an embedded descriptor: other programs add lines of their own.
 constexpr std::size_t kDescriptorReserve = kKiB;
@@ -254,14 +251,14 @@ std::string member_name(const fs::path& image, ImageType type, std::uint64_t num
     case ImageType::kStreamOptimized:
       return image.filename().native();
     case ImageType::kTwoGbMaxExtentSparse:
-      return fmt::format("{}-s{:03}.vmdk", stem_of(image), number);
+      return member_name_of(image, false, number);
     case ImageType::kTwoGbMaxExtentFlat:
-      return fmt::format("{}-f{:03}.vmdk", stem_of(image), number);
+      return member_name_of(image, true, number);
     case ImageType::kMonolithicFlat:
     case ImageType::kVmfs:
       break;
   }
-  return stem_of(image) + "-flat.vmdk";
+  return flat_name_of(image);
 }
 
 Result<NewFile> plan_extent(const fs::path& image, const CreateOptions& options,
@@ -320,6 +317,14 @@ std::string choose_adapter(const CreateOptions& options, const Parent& parent) {
 }
 
 }  // namespace
+
+std::string flat_name_of(const fs::path& image) {
+  return stem_of(image) + "-flat.vmdk";
+}
+
+std::string member_name_of(const fs::path& image, bool flat, std::uint64_t number) {
+  return fmt::format("{}-{}{:03}.vmdk", stem_of(image), flat ? 'f' : 's', number);
+}
 
 Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
                               const CreateOptions& options, Purpose purpose) {

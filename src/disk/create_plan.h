@@ -17,6 +17,16 @@
 
 namespace vmdk {
 
+// Members of a split image: 2047 MiB, a whole number of grains of every size, so that a full sparse
+// member and its tables stay below 2 GiB of file or hardly above.
+inline constexpr std::uint64_t kMemberSectors = 4192256;
+
+// "disk-s003.vmdk", or of a flat image "disk-f003.vmdk", for "disk.vmdk".
+std::string member_name_of(const std::filesystem::path& image, bool flat, std::uint64_t number);
+
+// "disk-flat.vmdk".
+std::string flat_name_of(const std::filesystem::path& image);
+
 // A file to make. Flat ones have a length only.
 struct NewFile {
   std::filesystem::path path;

@@ -81,8 +81,11 @@ class Disk::Impl {
     ASSIGN_OR_RETURN(LinkFile top_file, open_top(image));
     const FileId top_id = top_file.file->id();
     auto opened = Chain::open(file_system_, std::move(top_file), context());
+    const Status in_place =
+        opened && !options_.overlay ? files_.require_in_place(file_system_) : Status{};
     // Also after an error: what seems damaged may only be changing.
     RETURN_IF_ERROR(files_.require_unchanged("opened"));
+    RETURN_IF_ERROR(in_place);
     ASSIGN_OR_RETURN(chain_, std::move(opened));
     RETURN_IF_ERROR(require_overlay_in_place(top_id));
     if (!options_.layer.empty())

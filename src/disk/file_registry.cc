@@ -70,4 +70,25 @@ Status FileRegistry::note_lengths() {
   return {};
 }
 
+Status FileRegistry::require_in_place(FileSystem& file_system) const {
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    if (accesses_[i] != Access::kReadWrite)
+      continue;
+    const File& file = files_[i]->file();
+    const auto there = file_system.open(file.name(), Access::kReadOnly);
+    if (there && (*there)->id() == file.id())
+      continue;
+    // A device is none that can be opened so, and has its place anyway.
+    if (!there && there.error().code() == ErrorCode::kUnsupported)
+      continue;
+    if (!there && there.error().code() != ErrorCode::kNotFound)
+      return there.error();
+    return Error::make(ErrorCode::kBusy,
+                       fmt::format("{}: was replaced by another program while it was being opened",
+                                   file.name()))
+        .with_hint("try again");
+  }
+  return {};
+}
+
 }  // namespace vmdk

@@ -33,6 +33,10 @@ class FileRegistry {
   // them.
   Status note_lengths();
 
+  // kBusy, when the name of a file that is open for writing leads to another one now: somebody has
+  // put that in its place before we had the lock, and what we write would be gone.
+  Status require_in_place(FileSystem& file_system) const;
+
   const std::vector<std::unique_ptr<OpenFile>>& files() const noexcept { return files_; }
 
   bool holds(FileId id) const noexcept;

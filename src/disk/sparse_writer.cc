@@ -27,10 +27,7 @@ Status SparseWriter::add(const GrainBatch& batch) {
   // Batches are a power of two of grains, at most what a table has, so that they lie in one.
   const std::uint64_t table = batch.grains.front().index / kEntriesPerTable;
   assert(batch.grains.back().index / kEntriesPerTable == table);
-  if (table != table_)
-    RETURN_IF_ERROR(end_table());
-  table_ = table;
-  table_used_ = true;
+  RETURN_IF_ERROR(go_to(table));
   parts_.clear();
   const FileOffset at(next_ * kSectorSize);
   for (const GrainBatch::Grain& grain : batch.grains) {
@@ -39,6 +36,21 @@ Status SparseWriter::add(const GrainBatch& batch) {
     next_ += grain.length / kSectorSize;
   }
   return file_.write(at, parts_);
+}
+
+Status SparseWriter::add_zeroed(std::uint64_t index) {
+  constexpr std::uint32_t kZeroedEntry = 1;
+  RETURN_IF_ERROR(go_to(index / kEntriesPerTable));
+  store_le32(entries_, index % kEntriesPerTable * 4, kZeroedEntry);
+  return {};
+}
+
+Status SparseWriter::go_to(std::uint64_t table) {
+  if (table != table_)
+    RETURN_IF_ERROR(end_table());
+  table_ = table;
+  table_used_ = true;
+  return {};
 }
 
 // A table without an entry is the hole that it was.

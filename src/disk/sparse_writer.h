@@ -24,10 +24,15 @@ class SparseWriter {
 
   // Grains as they are.
   Status add(const GrainBatch& batch);
+  // One that the table states to be zeros. Requires: the extent has zeroed grains, and nothing of a
+  // later table was added.
+  Status add_zeroed(std::uint64_t index);
 
   Status end() { return end_table(); }
 
  private:
+  // `table` is the one that is being filled from now on.
+  Status go_to(std::uint64_t table);
   Status end_table();
 
   File& file_;

@@ -107,6 +107,14 @@ class Descriptor {
   // set_content_id(). Requires: parent_cid(), and a value of at most parent_cid_digits().
   std::pair<std::size_t, std::size_t> set_parent_cid(std::uint32_t cid);
 
+  // The same with another value of a key, or with the key and its value where there is none, behind
+  // createType or, of `ddb.` keys, at the end. kInvalidArgument, kCorrupt: the text could not hold
+  // it, or would not be readable.
+  Result<Descriptor> with_value(std::string_view key, std::string_view value) const;
+
+  // The same with another length of the last extent, and more extents behind it.
+  Result<Descriptor> with_last_extent(Sectors length, std::span<const ExtentLine> more) const;
+
  private:
   struct Assignment {
     std::string key;  // lower case
@@ -139,6 +147,9 @@ class Descriptor {
       names_;  // null: there is nothing to convert, or it is not known how
   std::string unknown_encoding_;
 };
+
+// As it stands in a descriptor, without a line end.
+std::string render_extent(const ExtentLine& extent);
 
 // What a new descriptor says; rendered in the form of docs/format.md.
 struct NewDescriptor {

@@ -30,6 +30,8 @@ Status check_strings(const NewDescriptor& descriptor) {
   return {};
 }
 
+}  // namespace
+
 std::string render_extent(const ExtentLine& extent) {
   auto line = fmt::format("{} {} {}", to_string(extent.access), extent.length.count(),
                           to_string(extent.type));
@@ -41,8 +43,6 @@ std::string render_extent(const ExtentLine& extent) {
     line += fmt::format(" {}", extent.offset.count());
   return line;
 }
-
-}  // namespace
 
 Result<std::string> render_descriptor(const NewDescriptor& descriptor) {
   RETURN_IF_ERROR(check_strings(descriptor));

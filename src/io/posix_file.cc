@@ -4,14 +4,24 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <cstring>
+#include <random>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include <fmt/format.h>
+
+#include <vmdk/units.h>
+
+#include "base/hints.h"
 #include "base/seeded_fault.h"
 #include "base/wait_watch.h"
 #include "io/retry.h"
@@ -93,7 +103,34 @@ bool rename_new(const char* from, const char* to) noexcept {
   return errno != EEXIST && rename_over_own(from, to);
 }
 
+// Those that only the system itself sets (SELinux for one) are what it gives a new file there.
+bool copy_attributes(const char* from, int to) {
+  std::vector<char> names(64 * kKiB);
+  std::vector<char> value(64 * kKiB);
+  const ssize_t length = ::llistxattr(from, names.data(), names.size());
+  if (length < 0)
+    return errno == EOPNOTSUPP;
+  for (const char* name = names.data(); name < names.data() + length;
+       name += std::strlen(name) + 1) {
+    const ssize_t size = ::lgetxattr(from, name, value.data(), value.size());
+    if (size < 0 && errno == ENODATA)
+      continue;
+    if (size < 0 || ::fsetxattr(to, name, value.data(), static_cast<std::size_t>(size), 0) != 0) {
+      if (std::string_view(name).starts_with("security.") ||
+          std::string_view(name).starts_with("trusted."))
+        continue;
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
+
+std::string unfinished_name(const std::filesystem::path& folder) {
+  std::random_device random;
+  return (folder / fmt::format("{}{:08x}", kUnfinishedName, random())).native();
+}
 
 Result<std::unique_ptr<File>> PosixFile::adopt(UniqueFd fd, std::string name) {
   return adopt(std::move(fd), std::move(name), std::nullopt);
@@ -277,6 +314,54 @@ Status PosixFile::reveal() {
   const bool done = temporary_->empty() ? name_unnamed(fd_.get(), name_.c_str())
                                         : rename_new(temporary_->c_str(), name_.c_str());
   if (!done)
+    return failed();
+  temporary_.reset();
+  return {};
+}
+
+Status PosixFile::take_over_attributes(const struct stat& old) {
+  struct stat own {};
+
+  if (::fstat(fd_.get(), &own) != 0)
+    return failed();
+  const bool other_owner = own.st_uid != old.st_uid || own.st_gid != old.st_gid;
+  if (other_owner && ::fchown(fd_.get(), old.st_uid, old.st_gid) != 0)
+    return Error::from_errno(errno, name_ + ": a new file cannot be given its owner and group");
+  if (!copy_attributes(name_.c_str(), fd_.get()))
+    return Error::from_errno(errno, name_ + ": a new file cannot be given its attributes");
+  // Behind the owner, a change of which takes bits away.
+  if (::fchmod(fd_.get(), old.st_mode & 07777U) != 0)
+    return failed();
+  if (retry_on_eintr([&] { return ::fsync(fd_.get()); }) != 0)
+    return failed();
+  return {};
+}
+
+Status PosixFile::take_place_of(const File& old) {
+  if (!temporary_)
+    return File::take_place_of(old);
+
+  struct stat there {};
+
+  if (::lstat(name_.c_str(), &there) != 0)
+    return failed();
+  if (FileId{there.st_dev, there.st_ino} != old.id())
+    return Error::make(ErrorCode::kBusy,
+                       name_ + ": was replaced by another program in the meantime");
+  if (there.st_nlink > 1)
+    return Error::make(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: the file has {} names (hard links), and only this one would "
+                    "lead to what takes its place",
+                    name_, there.st_nlink));
+  RETURN_IF_ERROR(take_over_attributes(there));
+  if (temporary_->empty()) {
+    std::string temporary = unfinished_name(std::filesystem::path(name_).parent_path());
+    if (!name_unnamed(fd_.get(), temporary.c_str()))
+      return failed();
+    temporary_ = std::move(temporary);  // goes with this object from now on
+  }
+  if (::rename(temporary_->c_str(), name_.c_str()) != 0)
     return failed();
   temporary_.reset();
   return {};

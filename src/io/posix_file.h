@@ -3,10 +3,12 @@
 // nothing.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +20,9 @@
 #include "io/unique_fd.h"
 
 namespace vmdk {
+
+// The name of a file in `folder` that is not whole yet: one that no file is likely to have.
+std::string unfinished_name(const std::filesystem::path& folder);
 
 class PosixFile final : public File {
  public:
@@ -43,6 +48,7 @@ class PosixFile final : public File {
   void start_writing(FileOffset at, std::uint64_t length) noexcept override;
   Status lock(LockMode mode) override;
   Status reveal() override;
+  Status take_place_of(const File& old) override;
 
   FileId id() const noexcept override { return at_open_.id; }
 
@@ -65,6 +71,7 @@ class PosixFile final : public File {
 
   // The last system call's errno with the name of the file.
   Error failed() const;
+  Status take_over_attributes(const struct stat& old);
   ssize_t read_some(std::uint64_t at, std::span<std::byte> into) const noexcept;
   Result<std::optional<FileOffset>> seek(FileOffset from, int whence) const;
 

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <random>
 #include <string_view>
 #include <utility>
 
@@ -15,7 +14,6 @@
 
 #include <vmdk/posix.h>
 
-#include "base/hints.h"
 #include "io/beneath.h"
 #include "io/posix_file.h"
 #include "io/retry.h"
@@ -169,6 +167,15 @@ Result<std::unique_ptr<File>> PosixFileSystem::create_hidden(const fs::path& pat
   // reveal() finds that out too, but only when all the work is done.
   if (::lstat(path.c_str(), &st) == 0)
     return Error::from_errno(EEXIST, path.native());
+  return create_out_of_sight(path);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create_successor(const fs::path& path) {
+  RETURN_IF_ERROR(check_name(path));
+  return create_out_of_sight(path);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::create_out_of_sight(const fs::path& path) {
   const auto folder = folder_or_here(path.parent_path());
   if (hiding_place_ == HidingPlace::kAutomatic) {
     UniqueFd fd(retry_on_eintr(
@@ -178,11 +185,10 @@ Result<std::unique_ptr<File>> PosixFileSystem::create_hidden(const fs::path& pat
     if (!fd && !makes_no_unnamed_files(errno))
       return Error::from_errno(errno, path.native());
   }
-  std::random_device random;
   std::string temporary;
   UniqueFd fd;
   do {
-    temporary = (folder / fmt::format("{}{:08x}", kUnfinishedName, random())).native();
+    temporary = unfinished_name(folder);
     fd = UniqueFd(retry_on_eintr(
         [&] { return ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
   } while (!fd && errno == EEXIST);

@@ -37,6 +37,7 @@ class PosixFileSystem final : public FileSystem {
                                             Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
@@ -44,6 +45,8 @@ class PosixFileSystem final : public FileSystem {
   Kind kind(const std::filesystem::path& path) const noexcept override;
 
  private:
+  Result<std::unique_ptr<File>> create_out_of_sight(const std::filesystem::path& path);
+
   const BeneathLookup lookup_;
   const HidingPlace hiding_place_;
 };

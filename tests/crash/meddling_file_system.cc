@@ -23,16 +23,20 @@ class MeddlingFileSystem::Handle : public ForwardingFile {
   const Meddling& meddling_;
 };
 
+Result<std::unique_ptr<File>> MeddlingFileSystem::meddled(
+    Result<std::unique_ptr<File>> opened) const {
+  ASSIGN_OR_RETURN(auto file, std::move(opened));
+  return std::make_unique<Handle>(meddling_, std::move(file));
+}
+
 Result<std::unique_ptr<File>> MeddlingFileSystem::open(const std::filesystem::path& path,
                                                        Access access) {
-  ASSIGN_OR_RETURN(auto file, below_.open(path, access));
-  return std::make_unique<Handle>(meddling_, std::move(file));
+  return meddled(below_.open(path, access));
 }
 
 Result<std::unique_ptr<File>> MeddlingFileSystem::open_beneath(
     const std::filesystem::path& directory, const std::filesystem::path& relative, Access access) {
-  ASSIGN_OR_RETURN(auto file, below_.open_beneath(directory, relative, access));
-  return std::make_unique<Handle>(meddling_, std::move(file));
+  return meddled(below_.open_beneath(directory, relative, access));
 }
 
 }  // namespace vmdk::test

@@ -43,6 +43,10 @@ class MeddlingFileSystem : public FileSystem {
     return below_.create_hidden(path);
   }
 
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override {
+    return meddled(below_.create_successor(path));
+  }
+
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override {
     return below_.create_unnamed(directory);
   }
@@ -61,6 +65,8 @@ class MeddlingFileSystem : public FileSystem {
 
  private:
   class Handle;
+
+  Result<std::unique_ptr<File>> meddled(Result<std::unique_ptr<File>> opened) const;
 
   FileSystem& below_;
   const Meddling meddling_;

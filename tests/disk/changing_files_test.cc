@@ -141,6 +141,26 @@ TEST_F(ChangingFilesTest, SparseImagesAndTheirParents) {
   expect_refused("/vm/base.vmdk", size - 1);
 }
 
+// Between its opening and its lock another program, which had the lock, put a new file there: what
+// is written to the old one would be gone.
+TEST_F(ChangingFilesTest, AFileThatIsReplacedWhileItIsOpenedIsRefused) {
+  make_sparse("/vm/d.vmdk", {}, "data");
+  options_.access = Access::kReadWrite;
+  const auto calls = calls_for("/vm/d.vmdk");
+  const auto locked = std::find(calls.begin(), calls.end(), OpKind::kLock);
+  ASSERT_NE(locked, calls.end());
+  const auto files = memory_.clone();
+  MeddlesOnce meddling(*files, "/vm/d.vmdk", static_cast<std::size_t>(locked - calls.begin()) + 1,
+                       [&] {
+                         ASSERT_OK(files->remove("/vm/d.vmdk"));
+                         files->put("/vm/d.vmdk", memory_.contents("/vm/d.vmdk"));
+                       });
+  const auto disk = open_in(meddling);
+  EXPECT_THAT(disk, IsError(ErrorCode::kBusy));
+  EXPECT_THAT(disk, HasMessage("/vm/d.vmdk: was replaced by another program"));
+  EXPECT_OK(open_in(*files));
+}
+
 TEST_F(ChangingFilesTest, FlatExtentsAndTheirDescriptors) {
   ASSERT_OK(build_flat(memory_, "/vm/d.vmdk", {{.length = kMiB}, {.length = kMiB}},
                        {.create_type = "twoGbMaxExtentFlat"}));

@@ -85,6 +85,11 @@ class PausedFile : public ForwardingFile {
     const Pause pause;
     return below().reveal();
   }
+
+  Status take_place_of(const File& old) override {
+    const Pause pause;
+    return below().take_place_of(old);
+  }
 };
 
 Result<std::unique_ptr<File>> paused(Result<std::unique_ptr<File>> opened) {
@@ -121,6 +126,12 @@ Result<std::unique_ptr<File>> PausedFileSystem::create(const std::filesystem::pa
 Result<std::unique_ptr<File>> PausedFileSystem::create_hidden(const std::filesystem::path& path) {
   const Pause pause;
   return paused(below_.create_hidden(path));
+}
+
+Result<std::unique_ptr<File>> PausedFileSystem::create_successor(
+    const std::filesystem::path& path) {
+  const Pause pause;
+  return paused(below_.create_successor(path));
 }
 
 Result<std::unique_ptr<File>> PausedFileSystem::create_unnamed(

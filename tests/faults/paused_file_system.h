@@ -23,6 +23,7 @@ class PausedFileSystem : public FileSystem {
                                             Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;

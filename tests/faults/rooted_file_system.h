@@ -45,6 +45,10 @@ class RootedFileSystem : public FileSystem {
     return host_.create_hidden(below(path));
   }
 
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override {
+    return host_.create_successor(below(path));
+  }
+
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override {
     return host_.create_unnamed(below(directory));
   }

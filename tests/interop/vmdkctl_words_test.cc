@@ -58,8 +58,8 @@ TEST_F(VmdkctlTest, TellsItsVersion) {
 const std::map<std::string, std::set<std::string>>& known_options() {
   static const std::map<std::string, std::set<std::string>> options{
       {"create",
-       {"--size", "--type", "--grain", "--adapter", "--parent", "--zeroed-grains", "--search",
-        "--allow-dir", "--progress", "--help"}},
+       {"--size", "--type", "--for", "--grain", "--adapter", "--parent", "--zeroed-grains",
+        "--search", "--allow-dir", "--progress", "--help"}},
       {"stats", {"--json", "--watch", "--help"}},
       {"flush", {"--help"}},
       {"info",
@@ -87,6 +87,19 @@ const std::map<std::string, std::set<std::string>>& known_options() {
       {"commit",
        {"--json", "--progress", "--force", "--drop-cbt", "--parent", "--search", "--allow-dir",
         "--allow-devices", "--help"}},
+      {"compact",
+       {"--to", "--json", "--force", "--progress", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"resize",
+       {"--force", "--drop-cbt", "--progress", "--parent", "--search", "--allow-dir",
+        "--allow-devices", "--help"}},
+      {"rebase",
+       {"--unsafe", "--json", "--progress", "--force", "--drop-cbt", "--parent", "--search",
+        "--allow-dir", "--allow-devices", "--help"}},
+      {"bench",
+       {"--write", "--size", "--bs", "--type", "--json", "--progress", "--parent", "--search",
+        "--allow-dir", "--allow-devices", "--help"}},
+      {"descriptor", {"--set", "--rebuild", "--force", "--json", "--help"}},
   };
   return options;
 }
@@ -118,8 +131,9 @@ TEST_F(VmdkctlTest, KnowsEveryOptionThatHelpShows) {
 }
 
 TEST_F(VmdkctlTest, HelpFitsAScreen) {
-  for (const std::string words : {"--help", "create --help", "info --help", "check --help",
-                                  "map --help", "snapshot --help", "commit --help"}) {
+  for (const std::string words :
+       {"--help", "create --help", "info --help", "check --help", "map --help", "snapshot --help",
+        "commit --help", "compact --help", "resize --help", "rebase --help", "descriptor --help"}) {
     const std::vector<std::string> lines = lines_of(vmdkctl(words).out);
     EXPECT_LE(lines.size(), 24U) << words;
     EXPECT_GE(lines.size(), 5U) << words;

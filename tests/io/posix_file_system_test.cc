@@ -295,6 +295,49 @@ TEST_P(HiddenFileTest, LeavesNothingWhenItIsGivenUp) {
   EXPECT_EQ((*plain)->reveal().error().errno_value(), EINVAL) << "it has its name";
 }
 
+TEST_P(HiddenFileTest, TakesThePlaceOfAnotherWholeAndLocked) {
+  const auto path = folder_ / "disk.vmdk";
+  folder_.write("disk.vmdk", "old");
+  ASSERT_EQ(::chmod(path.c_str(), 0604), 0);
+  const auto old = system_.open(path, Access::kReadOnly);
+  ASSERT_TRUE(old);
+  auto file = hiding_.create_successor(path);
+  ASSERT_TRUE(file) << file.error().message();
+  ASSERT_TRUE((*file)->lock(LockMode::kWrite));
+  ASSERT_TRUE(write_text(**file, 0, "new"));
+  EXPECT_EQ(text_of(path), "old");
+  ASSERT_TRUE((*file)->take_place_of(**old));
+  EXPECT_EQ(text_of(path), "new");
+  EXPECT_EQ(files_in_folder(), 1U);
+  const auto other = system_.open(path, Access::kReadWrite);
+  ASSERT_TRUE(other);
+  EXPECT_EQ((*other)->permissions(), 0604U);
+  EXPECT_EQ((*other)->id(), (*file)->id());
+  EXPECT_EQ((*other)->lock(LockMode::kWrite).error().code(), ErrorCode::kBusy);
+  EXPECT_EQ((*file)->take_place_of(**old).error().errno_value(), EINVAL) << "only once";
+  EXPECT_EQ((*file)->reveal().error().errno_value(), EINVAL);
+}
+
+TEST_P(HiddenFileTest, TakesNoPlaceThatIsAnothers) {
+  const auto path = folder_ / "disk.vmdk";
+  folder_.write("disk.vmdk", "old");
+  const auto old = system_.open(path, Access::kReadOnly);
+  ASSERT_TRUE(old);
+  {
+    const auto file = hiding_.create_successor(path);
+    ASSERT_TRUE(file);
+    std::filesystem::rename(path, folder_ / "away");
+    EXPECT_EQ((*file)->take_place_of(**old).error().errno_value(), ENOENT);
+    folder_.write("disk.vmdk", "another's");
+    EXPECT_EQ((*file)->take_place_of(**old).error().code(), ErrorCode::kBusy);
+    std::filesystem::rename(folder_ / "away", path);
+    std::filesystem::create_hard_link(path, folder_ / "second");
+    EXPECT_EQ((*file)->take_place_of(**old).error().code(), ErrorCode::kUnsupported);
+  }
+  EXPECT_EQ(text_of(path), "old");
+  EXPECT_EQ(files_in_folder(), 2U) << "what did not get the name is gone";
+}
+
 INSTANTIATE_TEST_SUITE_P(Places, HiddenFileTest,
                          ::testing::Values(HidingPlace::kAutomatic, HidingPlace::kOtherName));
 

@@ -257,7 +257,9 @@ class AgreementTest(unittest.TestCase):
                         nonlocal count
                         count += 1
                         new = f"{folder}/new-{count}.vmdk"
-                        operands = {"create": [new, "1M"], "compare": [disk, disk], "convert": [disk, new]}
+                        operands = {"create": [new, "1M"], "compare": [disk, disk], "convert": [disk, new],
+                                    "snapshot": [disk, new], "resize": [disk, "1M"],
+                                    "rebase": [disk, disk], "bench": [disk]}
                         return self.answer([VMDKCTL, verb, f"--{name}={value}"] + operands.get(verb, [disk]))
 
                     with self.subTest(verb.name, option=option.name):

@@ -207,6 +207,13 @@ class CrashFileSystem::Handle : public ForwardingFile {
     return {};
   }
 
+  Status take_place_of(const File& old) override {
+    const std::lock_guard guard(owner_.mutex_);
+    RETURN_IF_ERROR(below().take_place_of(old));
+    owner_.append(entry_for(LogEntry::Kind::kCreate));
+    return {};
+  }
+
  private:
   LogEntry entry_for(LogEntry::Kind kind) const {
     LogEntry entry;
@@ -274,6 +281,11 @@ Result<std::unique_ptr<File>> CrashFileSystem::create(const std::filesystem::pat
 Result<std::unique_ptr<File>> CrashFileSystem::create_hidden(const std::filesystem::path& path) {
   const std::lock_guard guard(mutex_);
   return wrap_new(live_->create_hidden(path), LogEntry::Kind::kHidden, path);
+}
+
+Result<std::unique_ptr<File>> CrashFileSystem::create_successor(const std::filesystem::path& path) {
+  const std::lock_guard guard(mutex_);
+  return wrap_new(live_->create_successor(path), LogEntry::Kind::kHidden, path);
 }
 
 Result<std::unique_ptr<File>> CrashFileSystem::create_unnamed(

@@ -28,7 +28,7 @@ struct LogEntry {
     kPunch,
     kSync,
     kHidden,  // a file without its name was made
-    kCreate,  // a name appeared, of a new file or of a hidden one
+    kCreate,  // a name leads to a new file, or to a hidden one, also in place of another
     kRemove,
     kSyncDirectory,
     kMarker
@@ -97,6 +97,7 @@ class CrashFileSystem : public FileSystem {
   }
 
   Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;

@@ -10,7 +10,7 @@ namespace vmdk::test {
 
 enum class OpKind {
   kOpen,    // open() and open_beneath()
-  kCreate,  // create(), create_hidden() and create_unnamed()
+  kCreate,  // create(), create_hidden(), create_successor() and create_unnamed()
   kRemove,
   kSyncDirectory,
   kList,
@@ -25,7 +25,7 @@ enum class OpKind {
   kSeek,  // next_data() and next_hole()
   kPrefetch,
   kLock,
-  kReveal,
+  kReveal,  // reveal() and take_place_of()
 };
 inline constexpr std::size_t kOpKinds = 17;
 

@@ -59,6 +59,8 @@ class ForwardingFile : public File {
 
   Status reveal() override { return below_->reveal(); }
 
+  Status take_place_of(const File& old) override { return below_->take_place_of(old); }
+
   FileId id() const noexcept override { return below_->id(); }
 
   std::int64_t modified_at_open() const noexcept override { return below_->modified_at_open(); }

@@ -112,6 +112,11 @@ class InterceptingFileSystem::Handle : public ForwardingFile {
     return below().reveal();
   }
 
+  Status take_place_of(const File& old) override {
+    RETURN_IF_ERROR(ask(OpKind::kReveal, 0, 0));
+    return below().take_place_of(old);
+  }
+
  private:
   Status ask(OpKind kind, std::uint64_t offset, std::uint64_t length) const {
     const auto fault =
@@ -175,6 +180,12 @@ Result<std::unique_ptr<File>> InterceptingFileSystem::create_hidden(
     const std::filesystem::path& path) {
   RETURN_IF_ERROR(ask(OpKind::kCreate, path));
   return wrap(below_.create_hidden(path), path);
+}
+
+Result<std::unique_ptr<File>> InterceptingFileSystem::create_successor(
+    const std::filesystem::path& path) {
+  RETURN_IF_ERROR(ask(OpKind::kCreate, path));
+  return wrap(below_.create_successor(path), path);
 }
 
 Result<std::unique_ptr<File>> InterceptingFileSystem::create_unnamed(

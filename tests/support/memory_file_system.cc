@@ -162,6 +162,14 @@ class MemoryFileSystem::Handle : public File {
     return {};
   }
 
+  Status take_place_of(const File& old) override {
+    if (hidden_from_ == nullptr)
+      return File::take_place_of(old);
+    RETURN_IF_ERROR(hidden_from_->change_name(name_, old.id().inode, node_));
+    hidden_from_ = nullptr;
+    return {};
+  }
+
   FileId id() const noexcept override { return {.device = 1, .inode = node_->inode}; }
 
   std::int64_t modified_at_open() const noexcept override { return modified_; }
@@ -263,6 +271,19 @@ Status MemoryFileSystem::give_name(const std::filesystem::path& path, std::share
   return {};
 }
 
+Status MemoryFileSystem::change_name(const std::filesystem::path& path, std::uint64_t from,
+                                     std::shared_ptr<Node> to) {
+  const std::lock_guard guard(mutex_);
+  const auto found = nodes_.find(normal_path(path));
+  if (found == nodes_.end())
+    return Error::from_errno(ENOENT, path.string());
+  if (found->second->inode != from)
+    return Error::make(ErrorCode::kBusy, path.string() + ": was replaced");
+  to->permissions = found->second->permissions;
+  found->second = std::move(to);
+  return {};
+}
+
 std::shared_ptr<MemoryFileSystem::Node> MemoryFileSystem::new_node() {
   const std::lock_guard guard(mutex_);
   return std::make_shared<Node>(next_inode_++);
@@ -278,6 +299,11 @@ Result<std::unique_ptr<File>> MemoryFileSystem::create_hidden(const std::filesys
   const std::string key = normal_path(path);
   if (is_directory(key) || find(key))
     return Error::from_errno(EEXIST, path.string());
+  return std::make_unique<Handle>(*this, new_node(), path.string());
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::create_successor(
+    const std::filesystem::path& path) {
   return std::make_unique<Handle>(*this, new_node(), path.string());
 }
 

@@ -45,6 +45,7 @@ class MemoryFileSystem : public FileSystem {
                                             Access access) override;
   Result<std::unique_ptr<File>> create(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_hidden(const std::filesystem::path& path) override;
+  Result<std::unique_ptr<File>> create_successor(const std::filesystem::path& path) override;
   Result<std::unique_ptr<File>> create_unnamed(const std::filesystem::path& directory) override;
   Status remove(const std::filesystem::path& path) override;
   Status sync_directory(const std::filesystem::path& directory) override;
@@ -95,6 +96,9 @@ class MemoryFileSystem : public FileSystem {
   std::shared_ptr<Node> new_node();
   // EEXIST when something has it.
   Status give_name(const std::filesystem::path& path, std::shared_ptr<Node> node);
+  // kBusy when it is not the name of the node with the number `from`.
+  Status change_name(const std::filesystem::path& path, std::uint64_t from,
+                     std::shared_ptr<Node> to);
   std::shared_ptr<Node> find_or_make(const std::filesystem::path& path);
   std::shared_ptr<Node> need(const std::filesystem::path& path) const;
   bool is_directory(const std::string& key) const;

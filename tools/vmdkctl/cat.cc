@@ -74,9 +74,9 @@ vmdk::Result<Range> wanted_range(const Usage& usage, const Arguments& arguments,
 }
 
 vmdk::Status write_range(const Source& source, const Range& range, const std::string& label,
-                         bool progress) {
+                         const Arguments& arguments) {
   StandardOutput output;
-  ProgressLine line(label, progress);
+  ProgressLine line(label, arguments);
   vmdk::ConvertOptions options;
   options.threads = default_threads();
   options.progress = line.callback();
@@ -106,7 +106,7 @@ int run_cat(const Usage& usage, const Arguments& arguments) {
   if (!range)
     return fail(range.error(),
                 range.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed);
-  if (const auto status = write_range(*source, *range, image, arguments.has("progress")); !status)
+  if (const auto status = write_range(*source, *range, image, arguments); !status)
     return fail(status.error(), kFailed);
   return kDone;
 }
@@ -122,7 +122,7 @@ Verb cat_verb() {
       {{"offset", 0, OptionKind::kValue, "SIZE", "begin here: bytes, or with K, M, G, T (0)"},
        {"length", 0, OptionKind::kValue, "SIZE", "so many bytes, or to the end of the disk"},
        {"partition", 0, OptionKind::kValue, "N", "that partition, by its number in fdisk"},
-       {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"},
+       progress_option(),
        layer_option(),
        salvage_option()},
       1,

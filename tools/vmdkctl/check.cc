@@ -285,7 +285,7 @@ int run_check(const Usage& usage, const Arguments& arguments) {
   vmdk::PosixFileSystem file_system;
   bool plan_printed = false;
   const auto report = [&] {
-    ProgressLine progress(image, arguments.has("progress"));
+    ProgressLine progress(image, arguments);
     options->progress = progress.callback();
     if (!json)
       options->planned = [&](const vmdk::CheckReport& found) {
@@ -341,7 +341,7 @@ Verb check_verb() {
                 "repair in spite of VMware's lock folder or of a\n"
                 "snapshot over the image: stale-lck, children"},
                salvage_option(),
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+               progress_option()},
               1,
               1};
   for (const OptionSpec& option : chain_options())

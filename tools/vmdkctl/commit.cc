@@ -7,10 +7,9 @@
 
 #include "base/text.h"
 #include "io/posix_file_system.h"
-#include "vmdkctl/interrupts.h"
 #include "vmdkctl/output.h"
-#include "vmdkctl/progress_line.h"
 #include "vmdkctl/verbs.h"
+#include "vmdkctl/work.h"
 
 namespace vmdkctl {
 namespace {
@@ -34,27 +33,20 @@ void print_report(const std::string& child, const vmdk::CommitReport& report, bo
 int run_commit(const Usage& usage, const Arguments& arguments) {
   vmdk::CommitOptions options;
   options.open = open_options(usage, arguments);
-  if (const auto status = writing_options(usage, arguments, options.open); !status) {
-    print_error(status.error());
-    return kUsage;
-  }
-  options.interrupted = Interrupts::pending;
+  if (const auto status = writing_options(usage, arguments, options.open); !status)
+    return refuse(status.error());
   const std::string& child = arguments.operands[0];
-  vmdk::PosixFileSystem file_system;
-  const auto report = [&] {
-    const Interrupts interrupts;
-    ProgressLine progress(child, arguments.has("progress"));
-    options.progress = progress.callback();
-    return vmdk::commit_child(file_system, child, options);
-  }();
-  if (report) {
-    print_report(child, *report, arguments.has("json"));
-    return kDone;
-  }
-  print_error(report.error());
-  if (Interrupts::pending())
-    Interrupts::die_of_it();
-  return report.error().code() == vmdk::ErrorCode::kInvalidArgument ? kUsage : kFailed;
+  vmdk::CommitReport report;
+  const int exit_status = do_work(child, arguments, [&](const WorkOptions& work) -> vmdk::Status {
+    options.progress = work.progress;
+    options.interrupted = work.interrupted;
+    vmdk::PosixFileSystem file_system;
+    ASSIGN_OR_RETURN(report, vmdk::commit_child(file_system, child, options));
+    return {};
+  });
+  if (exit_status == kDone)
+    print_report(child, report, arguments.has("json"));
+  return exit_status;
 }
 
 }  // namespace
@@ -66,8 +58,7 @@ Verb commit_verb() {
               "disk; CHILD stays and can be removed, or written to. It shows the disk at any\n"
               "moment, also after a crash or an interruption; its parent by itself does so in\n"
               "the end. The same command goes on with what did not end.",
-              {{"json", 0, OptionKind::kFlag, "", "one JSON object"},
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+              {{"json", 0, OptionKind::kFlag, "", "one JSON object"}, progress_option()},
               1,
               1};
   for (const OptionSpec& option : writing_option_specs())

@@ -105,7 +105,7 @@ vmdk::Result<vmdk::Comparison> compare_disks(const Usage& usage, const Arguments
   // Known without reading a byte, unless the first difference is asked for too.
   if (strict && !all && a.capacity() != b.capacity())
     return vmdk::Comparison{{}, 0, a.capacity(), b.capacity()};
-  ProgressLine line("compare", arguments.has("progress"));
+  ProgressLine line("compare", arguments);
   vmdk::CompareOptions how;
   how.count_all = all;
   how.progress = line.callback();
@@ -137,7 +137,7 @@ Verb compare_verb() {
                {"strict", 0, OptionKind::kFlag, "", "disks of unequal size differ"},
                {"all", 0, OptionKind::kFlag, "", "go on behind the first difference and count"},
                {"json", 0, OptionKind::kFlag, "", "one JSON object"},
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+               progress_option()},
               2,
               2};
   for (const OptionSpec& option : source_options()) {

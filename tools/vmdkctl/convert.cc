@@ -8,6 +8,7 @@
 
 #include <vmdk/convert.h>
 
+#include "base/checked_math.h"
 #include "base/text.h"
 #include "io/posix_file_system.h"
 #include "vmdkctl/image_types.h"
@@ -23,35 +24,6 @@ namespace {
 
 constexpr std::string_view kStandardStream = "-";
 
-// What a product takes, in the words of docs/format.md, "Creating images".
-struct Preset {
-  std::string_view name;
-  vmdk::ImageType type;
-  std::string_view adapter;
-  std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();
-};
-
-// An OVA is a tar of the old kind, whose members have lengths of eleven octal digits.
-constexpr std::uint64_t kMostInOva = 8 * vmdk::kGiB - 1;
-
-constexpr std::array<Preset, 4> kPresets{{
-    {"workstation", vmdk::ImageType::kMonolithicSparse, "ide"},
-    {"esxi", vmdk::ImageType::kVmfs, "lsilogic"},
-    {"virtualbox", vmdk::ImageType::kMonolithicSparse, "ide"},
-    {"ova", vmdk::ImageType::kStreamOptimized, "lsilogic", kMostInOva},
-}};
-
-vmdk::Result<Preset> find_preset(const Usage& usage, std::string_view word) {
-  std::vector<std::string_view> known;
-  for (const Preset& preset : kPresets) {
-    if (preset.name == word)
-      return preset;
-    known.push_back(preset.name);
-  }
-  return usage_error(usage, fmt::format("--for: unknown product \"{}\"{}; products: {}", word,
-                                        suggestion(word, known), vmdk::comma_list(known)));
-}
-
 // A name that promises another format than the one that it would get.
 bool named_as_raw(const std::filesystem::path& target) {
   static constexpr std::array<std::string_view, 5> kRawNames{".raw", ".img", ".dd", ".bin", ".iso"};
@@ -66,7 +38,7 @@ vmdk::Status choose_type(const Usage& usage, const Arguments& arguments,
   if (const auto product = arguments.value("for")) {
     if (type || arguments.has("grain"))
       return usage_error(usage, "--for chooses the type and the grain");
-    ASSIGN_OR_RETURN(const Preset preset, find_preset(usage, *product));
+    ASSIGN_OR_RETURN(const ProductPreset preset, find_preset(usage, *product));
     options.type = preset.type;
     options.adapter = preset.adapter;
     options.most_bytes = preset.most_bytes;
@@ -171,12 +143,17 @@ vmdk::Status convert(const Usage& usage, const Arguments& arguments, vmdk::Conve
   ASSIGN_OR_RETURN(const AnySource source, open_source(usage, arguments, file_system));
   if (source.input != nullptr)
     options.input_ended = [&] { return source.input->require_end(); };
+  vmdk::ByteSource& bytes = source.bytes();
+  // The rules of docs/format.md for all products.
+  const auto whole =
+      vmdk::padded(bytes, arguments.has("for") ? vmdk::align_up(bytes.capacity(), kProductUnit)
+                                               : bytes.capacity());
   const std::string& target = arguments.operands[1];
-  ProgressLine line(target, arguments.has("progress"));
+  ProgressLine line(target, arguments);
   options.progress = line.callback();
   if (target == kStandardStream)
-    return convert_to_output(file_system, source.bytes(), options);
-  const auto made = vmdk::convert_image(file_system, source.bytes(), target, options);
+    return convert_to_output(file_system, *whole, options);
+  const auto made = vmdk::convert_image(file_system, *whole, target, options);
   return made ? vmdk::Status{} : made.error();
 }
 
@@ -221,7 +198,7 @@ std::vector<OptionSpec> own_options() {
           {"grain", 0, OptionKind::kValue, "SIZE", "unit of allocation, 4K to 1M (64K)"},
           {"adapter", 0, OptionKind::kValue, "A", "ide, buslogic, lsilogic or legacyESX"},
           {"verify", 0, OptionKind::kFlag, "", "read DST back and compare it with SRC"},
-          {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"},
+          progress_option(),
           layer_option(),
           salvage_option()};
 }

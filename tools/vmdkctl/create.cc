@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/checked_math.h"
 #include "io/posix_file_system.h"
 #include "vmdkctl/foreign_parent.h"
 #include "vmdkctl/image_types.h"
@@ -41,6 +42,16 @@ vmdk::Result<vmdk::CreateOptions> options_of(const Usage& usage, const Arguments
   }
   ASSIGN_OR_RETURN(options.capacity, capacity_of(usage, arguments));
   options.adapter = arguments.value("adapter").value_or("");
+  if (const auto product = arguments.value("for")) {
+    if (arguments.has("type") || arguments.has("grain") || arguments.has("zeroed-grains") ||
+        arguments.has("parent"))
+      return usage_error(usage, "--for chooses the type and the grain, and makes no children");
+    ASSIGN_OR_RETURN(const ProductPreset preset, find_preset(usage, *product));
+    options.type = preset.type;
+    if (options.adapter.empty())
+      options.adapter = preset.adapter;
+    options.capacity = vmdk::align_up(*options.capacity, kProductUnit);
+  }
   options.zeroed_grains = arguments.has("zeroed-grains");
   options.parent = arguments.value("parent").value_or("");
   if (arguments.has("parent") && options.parent.empty())
@@ -65,7 +76,7 @@ int create(const fs::path& image, vmdk::CreateOptions options, const Arguments& 
   options.interrupted = Interrupts::pending;
   const auto made = [&] {
     const Interrupts interrupts;
-    ProgressLine progress(image.native(), arguments.has("progress"));
+    ProgressLine progress(image.native(), arguments);
     options.progress = progress.callback();
     return vmdk::create_image(file_system, image, options);
   }();
@@ -89,13 +100,15 @@ Verb create_verb() {
                {"type", 0, OptionKind::kValue, "T",
                 "monolithicSparse (default), monolithicFlat, vmfs,\ntwoGbMaxExtentSparse, "
                 "twoGbMaxExtentFlat"},
+               {"for", 0, OptionKind::kValue, "PRODUCT",
+                "what it takes: workstation, esxi, virtualbox or ova"},
                {"grain", 0, OptionKind::kValue, "SIZE", "unit of allocation, 4K to 1M (64K)"},
                {"adapter", 0, OptionKind::kValue, "A", "ide, buslogic, lsilogic or legacyESX"},
                {"parent", 0, OptionKind::kValue, "P", "make a child (snapshot) over the image P"},
                {"zeroed-grains", 0, OptionKind::kFlag, "", "allow discards over a parent"},
                {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
                {"allow-dir", 0, OptionKind::kList, "DIR", "files named in P may be below DIR"},
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+               progress_option()},
               1,
               2};
   return {std::move(usage), run_create, kFailed};

@@ -28,6 +28,16 @@ constexpr std::array<NamedType, 7> kTypes{{
     {"raw", std::nullopt},
 }};
 
+// An OVA is a tar of the old kind, whose members have lengths of eleven octal digits.
+constexpr std::uint64_t kMostInOva = 8 * vmdk::kGiB - 1;
+
+constexpr std::array<ProductPreset, 4> kPresets{{
+    {"workstation", vmdk::ImageType::kMonolithicSparse, "ide"},
+    {"esxi", vmdk::ImageType::kVmfs, "lsilogic"},
+    {"virtualbox", vmdk::ImageType::kMonolithicSparse, "ide"},
+    {"ova", vmdk::ImageType::kStreamOptimized, "lsilogic", kMostInOva},
+}};
+
 vmdk::Result<NamedType> find_type(const Usage& usage, std::string_view word,
                                   std::span<const NamedType> among) {
   std::vector<std::string_view> known;
@@ -55,6 +65,17 @@ vmdk::Result<std::optional<vmdk::ImageType>> parse_converted_type(const Usage& u
                                                                   std::string_view word) {
   ASSIGN_OR_RETURN(const NamedType found, find_type(usage, word, kTypes));
   return found.type;
+}
+
+vmdk::Result<ProductPreset> find_preset(const Usage& usage, std::string_view word) {
+  std::vector<std::string_view> known;
+  for (const ProductPreset& preset : kPresets) {
+    if (preset.name == word)
+      return preset;
+    known.push_back(preset.name);
+  }
+  return usage_error(usage, fmt::format("--for: unknown product \"{}\"{}; products: {}", word,
+                                        suggestion(word, known), vmdk::comma_list(known)));
 }
 
 }  // namespace vmdkctl

@@ -17,8 +17,10 @@ namespace vmdkctl {
 namespace {
 
 std::vector<Verb> all_verbs() {
-  return {create_verb(),  info_verb(),     check_verb(),  map_verb(),   cat_verb(),  compare_verb(),
-          convert_verb(), snapshot_verb(), commit_verb(), stats_verb(), flush_verb()};
+  return {create_verb(),     info_verb(),    check_verb(),   map_verb(),
+          cat_verb(),        compare_verb(), convert_verb(), snapshot_verb(),
+          commit_verb(),     compact_verb(), resize_verb(),  rebase_verb(),
+          descriptor_verb(), bench_verb(),   stats_verb(),   flush_verb()};
 }
 
 void print_help(const std::vector<Verb>& verbs) {
@@ -31,8 +33,7 @@ void print_help(const std::vector<Verb>& verbs) {
   print_line(
       "\n  vmdkctl VERB --help   the verb's options\n"
       "  vmdkctl --version     the program's version\n\n"
-      "Exit status: 0 done, 1 usage or could not run, 2 failed. check and compare have\n"
-      "their own.");
+      "Exit: 0 done, 1 usage or could not run, 2 failed; check and compare: their own.");
 }
 
 // A full disk behind a redirection must not look like success.
@@ -52,6 +53,10 @@ int run_verb(const Verb& verb, const std::vector<std::string>& words) {
   if (arguments->has("help")) {
     fmt::print("{}", help_text(verb.usage));
     return end_output(kDone, kFailed);
+  }
+  if (const auto status = check_progress(verb.usage, *arguments); !status) {
+    print_error(status.error());
+    return kUsage;
   }
   try {
     return end_output(verb.run(verb.usage, *arguments), verb.failure);

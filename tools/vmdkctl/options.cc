@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
 #include <system_error>
 
 #include <boost/program_options.hpp>
@@ -83,7 +84,11 @@ Arguments take_bare_options(const Usage& usage, std::vector<std::string>& words)
     if (option.kind != OptionKind::kOptionalValue)
       continue;
     const auto end = std::find(words.begin(), words.end(), "--");
-    const auto kept = std::remove(words.begin(), end, fmt::format("--{}", option.name));
+    const std::string name = fmt::format("--{}", option.name);
+    const std::string letter = option.letter != 0 ? fmt::format("-{}", option.letter) : name;
+    const auto kept = std::remove_if(words.begin(), end, [&](const std::string& word) {
+      return word == name || word == letter;
+    });
     if (kept == end)
       continue;
     words.erase(kept, end);
@@ -191,6 +196,18 @@ std::string suggestion(std::string_view word, std::span<const std::string_view> 
   return near.empty() ? std::string() : fmt::format(" (did you mean \"{}\"?)", near);
 }
 
+OptionSpec progress_option() {
+  return {"progress", 'p', OptionKind::kOptionalValue, "json",
+          "show progress without a terminal too"};
+}
+
+vmdk::Status check_progress(const Usage& usage, const Arguments& arguments) {
+  const std::string how = arguments.value("progress").value_or("");
+  if (how.empty() || how == "json")
+    return {};
+  return usage_error(usage, fmt::format("--progress: \"{}\" is none of json", how));
+}
+
 std::vector<OptionSpec> chain_options() {
   return {{"parent", 0, OptionKind::kList, "FILE", "use FILE as the next missing parent"},
           {"search", 0, OptionKind::kList, "DIR", "look for parents in DIR too"},
@@ -231,21 +248,55 @@ std::vector<OptionSpec> writing_option_specs() {
       {"drop-cbt", 0, OptionKind::kFlag, "", "end the change tracking of what is written to"}};
 }
 
+namespace {
+
+struct ForceWord {
+  std::string_view word;
+  bool vmdk::OpenOptions::*what;
+};
+
+constexpr ForceWord kForceStaleLck{"stale-lck", &vmdk::OpenOptions::force_stale_lck};
+constexpr ForceWord kForceTables{"tables", &vmdk::OpenOptions::force_tables};
+constexpr ForceWord kForceChildren{"children", &vmdk::OpenOptions::force_children};
+
+vmdk::Status read_force(const Usage& usage, const Arguments& arguments,
+                        std::initializer_list<ForceWord> known, vmdk::OpenOptions& options) {
+  std::vector<std::string_view> words;
+  for (const ForceWord& each : known)
+    words.push_back(each.word);
+  for (const std::string& given : arguments.list("force")) {
+    const auto* found = std::find_if(known.begin(), known.end(),
+                                     [&](const ForceWord& each) { return each.word == given; });
+    if (found == known.end())
+      return usage_error(
+          usage, fmt::format("--force: \"{}\" is none of {}", given, vmdk::comma_list(words)));
+    options.*found->what = true;
+  }
+  return {};
+}
+
+}  // namespace
+
 vmdk::Status writing_options(const Usage& usage, const Arguments& arguments,
                              vmdk::OpenOptions& options) {
   options.drop_change_tracking = arguments.has("drop-cbt");
-  for (const std::string& what : arguments.list("force")) {
-    if (what == "children")
-      options.force_children = true;
-    else if (what == "stale-lck")
-      options.force_stale_lck = true;
-    else if (what == "tables")
-      options.force_tables = true;
-    else
-      return usage_error(usage,
-                         fmt::format("--force: \"{}\" is not children, stale-lck or tables", what));
-  }
-  return {};
+  return read_force(usage, arguments, {kForceChildren, kForceStaleLck, kForceTables}, options);
+}
+
+vmdk::Status stale_lock_force(const Usage& usage, const Arguments& arguments,
+                              vmdk::OpenOptions& options) {
+  return read_force(usage, arguments, {kForceStaleLck}, options);
+}
+
+OptionSpec offline_force_option() {
+  return {
+      "force", 0, OptionKind::kList, "WHAT",
+      "although a VMware lock folder is there (stale-lck)\nor grain tables are missing (tables)"};
+}
+
+vmdk::Status offline_force(const Usage& usage, const Arguments& arguments,
+                           vmdk::OpenOptions& options) {
+  return read_force(usage, arguments, {kForceStaleLck, kForceTables}, options);
 }
 
 vmdk::OpenOptions open_options(const Usage& usage, const Arguments& arguments) {

@@ -69,6 +69,11 @@ vmdk::Result<unsigned> parse_number_option(const Usage& usage, std::string_view 
 // " (did you mean "grain"?)", or nothing when no known word is near.
 std::string suggestion(std::string_view word, std::span<const std::string_view> known);
 
+// --progress, of verbs whose work may be long.
+OptionSpec progress_option();
+// What is wrong with its value.
+vmdk::Status check_progress(const Usage& usage, const Arguments& arguments);
+
 // Options that say where the files of a chain may lie.
 std::vector<OptionSpec> chain_options();
 // --force of the verbs that read a disk.
@@ -79,6 +84,13 @@ vmdk::Status force_journal(const Usage& usage, const Arguments& arguments,
 std::vector<OptionSpec> writing_option_specs();
 vmdk::Status writing_options(const Usage& usage, const Arguments& arguments,
                              vmdk::OpenOptions& options);
+// --force of those that replace files of an image, of which what it shows stays.
+OptionSpec offline_force_option();
+vmdk::Status offline_force(const Usage& usage, const Arguments& arguments,
+                           vmdk::OpenOptions& options);
+// --force=stale-lck alone.
+vmdk::Status stale_lock_force(const Usage& usage, const Arguments& arguments,
+                              vmdk::OpenOptions& options);
 // --salvage, for verbs that look at a disk without writing.
 OptionSpec salvage_option();
 // --layer, for verbs that look at one.

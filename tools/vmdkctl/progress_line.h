@@ -1,5 +1,6 @@
-// Tells how far long work is: on a terminal one line that changes, elsewhere, when asked for, one
-// line for every tenth. All on stderr.
+// Tells how far long work is: on a terminal one line that changes, elsewhere, with --progress, one
+// line for every tenth; with --progress=json one JSON object a line, at most four a second. All on
+// stderr.
 #pragma once
 
 #include <chrono>
@@ -8,13 +9,15 @@
 
 #include <vmdk/progress.h>
 
+#include "vmdkctl/options.h"
+
 namespace vmdkctl {
 
 // For one thread.
 class ProgressLine {
  public:
-  // `asked_for`: also where stderr is no terminal.
-  ProgressLine(std::string label, bool asked_for);
+  // `label`: the name of what is worked on.
+  ProgressLine(std::string label, const Arguments& arguments);
   // Leaves the terminal's line empty.
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
@@ -28,8 +31,11 @@ class ProgressLine {
 
  private:
   void report(std::uint64_t done, std::uint64_t total);
+  void report_json(std::uint64_t done, std::uint64_t total);
+  bool is_time();
 
   std::string label_;
+  bool json_;
   bool terminal_;
   bool asked_for_;
   bool shown_ = false;

@@ -71,7 +71,7 @@ Verb snapshot_verb() {
                {"grain", 0, OptionKind::kValue, "SIZE", "unit of allocation, 4K to 1M (IMAGE's)"},
                {"zeroed-grains", 0, OptionKind::kFlag, "",
                 "allow discards; VirtualBox does not open such a CHILD"},
-               {"progress", 'p', OptionKind::kFlag, "", "show progress without a terminal too"}},
+               progress_option()},
               2,
               2};
   for (const OptionSpec& option : chain_options())

@@ -25,5 +25,10 @@ Verb stats_verb();
 Verb flush_verb();
 Verb snapshot_verb();
 Verb commit_verb();
+Verb compact_verb();
+Verb resize_verb();
+Verb rebase_verb();
+Verb descriptor_verb();
+Verb bench_verb();
 
 }  // namespace vmdkctl

@@ -1,0 +1,22 @@
+#include "disk/successor.h"
+
+#include "disk/path_policy.h"
+
+namespace vmdk {
+
+Result<std::unique_ptr<File>> replace_file(FileSystem& file_system,
+                                           const std::filesystem::path& path, const File& old,
+                                           const std::function<Status(File& file)>& fill) {
+  const std::filesystem::path target = real_path(path);
+  ASSIGN_OR_RETURN(auto file, file_system.create_successor(target));
+  // Where there are no locks, whoever opened the old file was warned.
+  if (auto locked = file->lock(LockMode::kWrite);
+      !locked && locked.error().code() != ErrorCode::kUnsupported)
+    return std::move(locked).error();
+  RETURN_IF_ERROR(fill(*file));
+  RETURN_IF_ERROR(file->take_place_of(old));
+  RETURN_IF_ERROR(file_system.sync_directory(target.parent_path()));
+  return file;
+}
+
+}  // namespace vmdk

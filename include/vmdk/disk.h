@@ -211,8 +211,8 @@ class Disk {
   Status close();
 
   // For a caller that could not use the disk, in place of close(): takes an overlay away again that
-  // this open made. Requires: nothing was written.
-  void abandon();
+  // this open made. False: it could not be. Requires: nothing was written.
+  bool abandon();
 
  private:
   class Impl;

@@ -435,8 +435,8 @@ Status Disk::close() {
   }
 }
 
-void Disk::abandon() {
-  impl_->new_overlay_.remove();
+bool Disk::abandon() {
+  return impl_->new_overlay_.remove();
 }
 
 }  // namespace vmdk

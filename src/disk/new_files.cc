@@ -49,7 +49,7 @@ NewFiles::NewFiles(NewFiles&& other) noexcept
     : file_system_(other.file_system_), paths_(other.keep()) {}
 
 NewFiles& NewFiles::operator=(NewFiles&& other) noexcept {
-  remove();
+  static_cast<void>(remove());
   file_system_ = other.file_system_;
   paths_ = other.keep();
   return *this;
@@ -68,14 +68,17 @@ Result<std::unique_ptr<File>> NewFiles::make(const std::filesystem::path& path,
 }
 
 // The error that led here is the one to report, not one of tidying up.
-void NewFiles::remove() noexcept {
+bool NewFiles::remove() noexcept {
+  bool all = true;
   for (const auto& path : keep()) {
     try {
-      static_cast<void>(file_system_->remove(path).has_value());
+      all = file_system_->remove(path).has_value() && all;
     } catch (const std::bad_alloc&) {
       // Only what a failure has to say takes memory.
+      all = false;
     }
   }
+  return all;
 }
 
 Status check_absent(FileSystem& file_system, const std::filesystem::path& path) {

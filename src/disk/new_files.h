@@ -24,7 +24,7 @@ class NewFiles {
   NewFiles(NewFiles&& other) noexcept;
   NewFiles& operator=(NewFiles&& other) noexcept;
 
-  ~NewFiles() { remove(); }
+  ~NewFiles() { static_cast<void>(remove()); }
 
   // Makes a file: `fill` gets it before it has its name, leaves it durable, and may lock it. EEXIST
   // when something is there.
@@ -34,7 +34,8 @@ class NewFiles {
   // The paths in the order the files were made.
   std::vector<std::filesystem::path> keep() noexcept { return std::exchange(paths_, {}); }
 
-  void remove() noexcept;
+  // False: not all of them could be.
+  bool remove() noexcept;
 
  private:
   FileSystem* file_system_;

@@ -286,7 +286,9 @@ Status Daemon::start() {
   // Before the first request, which may change what is described.
   describe();
   if (auto status = start_mount(); !status) {
-    disk_->abandon();
+    // The sandbox may have closed already.
+    if (!disk_->abandon() && !mounter_->remove_overlay())
+      log_.warning(fmt::format("{}: could not be taken away again", options_.overlay));
     return status;
   }
   if (options_.tune_bdi) {

@@ -72,6 +72,10 @@ Result<Mounter::Published> Mounter::publish() {
   return Published{std::move(reply.descriptor), std::move(reply.outcome.text)};
 }
 
+bool Mounter::remove_overlay() {
+  return ask(socket_, MounterOrder::kRemoveOverlay).outcome.result == Unmounted::kDone;
+}
+
 std::vector<std::string> Mounter::tune_bdi() {
   std::istringstream text(ask(socket_, MounterOrder::kTuneBdi).outcome.text);
   std::vector<std::string> lines;

@@ -42,6 +42,10 @@ class Mounter {
   // Writes the pid file and names a socket. Only a pid file that cannot be written is an error.
   vmdk::Result<Published> publish();
 
+  // Takes the overlay away, when the disk turned out not to be mounted after the daemon had given
+  // up the right to do it. False: it is still there.
+  bool remove_overlay();
+
   // Lines that say what was done (bdi.h).
   std::vector<std::string> tune_bdi();
 

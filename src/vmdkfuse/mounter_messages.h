@@ -21,6 +21,7 @@ enum class MounterOrder : char {
   kDetach = 'd',
   kIsDead = 'x',  // busy: nobody serves our mount, and it is still there
   kRemoveNames = 'n',
+  kRemoveOverlay = 'o',  // before the names are published
 };
 
 struct MounterReply {

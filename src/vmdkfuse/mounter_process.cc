@@ -7,6 +7,7 @@
 
 #include <array>
 #include <exception>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -54,10 +55,42 @@ class OwnerOfMounts {
   bool changed_ = false;
 };
 
+// While it lives, root touches files with the rights of the account, as which they were opened.
+class RightsOfImages {
+ public:
+  explicit RightsOfImages(const std::optional<Account>& account)
+      : changed_(account && setegid(account->gid) == 0 && seteuid(account->uid) == 0),
+        failed_(account && !changed_) {}
+
+  ~RightsOfImages() {
+    if (changed_ && (seteuid(0) != 0 || setegid(0) != 0))
+      std::terminate();
+  }
+
+  RightsOfImages(const RightsOfImages&) = delete;
+  RightsOfImages& operator=(const RightsOfImages&) = delete;
+
+  bool failed() const noexcept { return failed_; }
+
+ private:
+  bool changed_;
+  bool failed_;
+};
+
+// The working directory may be another one later.
+std::string overlay_of(const Options& options) {
+  if (options.overlay.empty() || options.overlay == "tmp")
+    return {};
+  return std::filesystem::absolute(options.overlay).string();
+}
+
 class MounterProcess {
  public:
   MounterProcess(const Options& options, std::string mountpoint, pid_t daemon)
-      : options_(options), mountpoint_(std::move(mountpoint)), daemon_(daemon) {}
+      : options_(options),
+        mountpoint_(std::move(mountpoint)),
+        overlay_(overlay_of(options)),
+        daemon_(daemon) {}
 
   MounterReply obey(MounterOrder order);
   void remove_names();
@@ -69,15 +102,18 @@ class MounterProcess {
   void settle();
   MounterReply publish();
   MounterReply tune() const;
+  MounterReply remove_overlay() const;
   UnmountOutcome unmount_ours(bool detach) const;
   bool is_dead() const;
 
   const Options& options_;
   const std::string mountpoint_;
+  const std::string overlay_;  // absolute; empty: there is none with a name
   const pid_t daemon_;
   std::optional<PidFile> pid_file_{std::in_place};
   std::optional<ControlName> control_;
   bool mounted_ = false;
+  bool published_ = false;
   // Not there when the system's list of mounts does not show ours.
   std::optional<dev_t> device_;
 };
@@ -137,6 +173,7 @@ MounterReply MounterProcess::publish() {
     return failure("not mounted");
   if (const Status status = pid_file_->write(daemon_); !status)
     return failure(status.error().message());
+  published_ = true;
   MounterReply reply{{Unmounted::kDone, ""}, {}};
   reply.descriptor = name_socket(reply.outcome.text);
   settle();
@@ -150,6 +187,16 @@ MounterReply MounterProcess::tune() const {
       text += line + "\n";
   }
   return {{Unmounted::kDone, std::move(text)}, {}};
+}
+
+// Nobody has written to it as long as nobody knew of the mount; later it is none of ours.
+MounterReply MounterProcess::remove_overlay() const {
+  if (overlay_.empty() || published_)
+    return failure("there is no overlay to take away");
+  const RightsOfImages rights(options_.account);
+  if (rights.failed() || unlink(overlay_.c_str()) != 0)
+    return failure(overlay_);
+  return {{Unmounted::kDone, ""}, {}};
 }
 
 UnmountOutcome MounterProcess::unmount_ours(bool detach) const {
@@ -191,6 +238,8 @@ MounterReply MounterProcess::obey(MounterOrder order) {
     case MounterOrder::kRemoveNames:
       remove_names();
       return {{Unmounted::kDone, ""}, {}};
+    case MounterOrder::kRemoveOverlay:
+      return remove_overlay();
   }
   return failure("an order that does not exist");
 }

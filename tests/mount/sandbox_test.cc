@@ -196,6 +196,19 @@ TEST_F(SandboxMountTest, WithoutItsMounterTheDaemonServesOn) {
   EXPECT_TRUE(daemon_ends());
 }
 
+// What fails last is the pid file, when the daemon can remove nothing any more.
+TEST_F(SandboxMountTest, AnOverlayOfAMountThatFailedIsTakenAway) {
+  const std::string arguments = "--overlay=changes.vmdk --pid-file=/dev/full disk.vmdk flat";
+  ASSERT_TRUE(shell("touch flat"));
+  EXPECT_EQ(vmdkfuse(arguments).status, 32);
+  EXPECT_NE(access(path("changes.vmdk").c_str(), F_OK), 0);
+  // One that was there before stays.
+  mount("--overlay=changes.vmdk");
+  unmount();
+  EXPECT_EQ(vmdkfuse(arguments).status, 32);
+  EXPECT_EQ(access(path("changes.vmdk").c_str(), F_OK), 0);
+}
+
 TEST_F(SandboxMountTest, NamesOfAKilledDaemonGo) {
   if (!is_root())
     GTEST_SKIP() << "root's daemon has its socket elsewhere";

@@ -180,8 +180,9 @@ class MemoryGroup {
 };
 
 // The daemon, and those who write to a file system on its disk, share 64 MiB. Pages that are to be
-// written are most of it: were the daemon to wait for one of them, nothing would go on. Where it may
-// not forbid the kernel to make it wait, it does wait now and then: there only the writers share.
+// written are most of it: were the daemon to wait for one of them, nothing would go on. Where it
+// may not forbid the kernel to make it wait, it does wait now and then: there only the writers
+// share.
 TEST_F(MountTest, LittleMemoryIsNoDeadlock) {
   NEEDS_PROGRAM("mkfs.ext4");
   const MemoryGroup group(64 * vmdk::kMiB);

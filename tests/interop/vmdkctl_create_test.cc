@@ -109,6 +109,8 @@ std::pair<int, std::string> interrupt_create(const fs::path& folder, int number)
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> said(std::tmpfile(), &std::fclose);
   const pid_t child = fork();
   if (child == 0) {
+    // Whoever runs the tests in the background may ignore it, and so would vmdkctl.
+    ::signal(number, SIG_DFL);
     if (chdir(folder.c_str()) == 0 && dup2(fileno(said.get()), STDERR_FILENO) >= 0)
       execl(VMDKCTL, VMDKCTL, "create", "--type=twoGbMaxExtentFlat", "a.vmdk", "40T", nullptr);
     _exit(99);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -139,18 +140,31 @@ void Views::refresh() {
     return;
   reading_ = true;
   lock.unlock();
+  const auto end = [&](bool read) noexcept {
+    lock.lock();
+    reading_ = false;
+    table_is_old_ = table_is_old_ || !read;
+    table_read_.notify_all();
+  };
+  try {
+    install(read_table());
+  } catch (const std::bad_alloc&) {
+    end(false);
+    throw;
+  }
+  end(true);
+}
+
+vmdk::PartitionTable Views::read_table() const {
   auto table = vmdk::read_partition_table(disk_);
   if (!table) {
     log(vmdk::LogLevel::kWarning,
         fmt::format("partitions are not shown: {}", table.error().message()));
-    table = vmdk::PartitionTable();
+    return {};
   }
   for (const std::string& warning : table->warnings)
     log(vmdk::LogLevel::kWarning, warning);
-  install(*table);
-  lock.lock();
-  reading_ = false;
-  table_read_.notify_all();
+  return *std::move(table);
 }
 
 ViewPointer Views::make(View::Place place) const {
@@ -199,56 +213,47 @@ void Views::install(const vmdk::PartitionTable& table) {
 
 // --- opening -------------------------------------------------------------------------------------
 
+template <typename Visit>
+void Views::visit_overlapping(const View& view, const Visit& visit) const noexcept {
+  const std::shared_lock lock(list_mutex_);
+  const auto visit_one = [&](View& other) {
+    if (&other != &view && other.overlaps(view))
+      visit(other);
+  };
+  visit_one(*disk_view_);
+  for (const auto* list : {&layers_, &partitions_, &retired_}) {
+    for (const ViewPointer& each : *list)
+      visit_one(*each);
+  }
+}
+
 // Requires open_mutex_. Who must be closed before the view can be opened.
 const View* Views::holder_against(const View& view, bool writable) const noexcept {
-  if (!writable)
-    return nullptr;
-  const std::shared_lock lock(list_mutex_);
-  const auto is_holder = [&](const View& other) {
-    return &other != &view && other.modes.is_cached() && other.overlaps(view);
-  };
-  if (is_holder(*disk_view_))
-    return disk_view_.get();
-  for (const auto* list : {&partitions_, &retired_}) {
-    for (const ViewPointer& each : *list) {
-      if (is_holder(*each))
-        return each.get();
-    }
-  }
-  return nullptr;
+  const View* holder = nullptr;
+  if (writable)
+    visit_overlapping(view, [&](const View& other) {
+      if (holder == nullptr && other.modes.is_cached())
+        holder = &other;
+    });
+  return holder;
 }
 
 // Requires open_mutex_.
 bool Views::is_written_elsewhere(const View& view) const noexcept {
-  const std::shared_lock lock(list_mutex_);
-  const auto writes = [&](const View& other) {
-    return &other != &view && other.modes.has_writers() && other.overlaps(view);
-  };
-  return writes(*disk_view_) ||
-         std::any_of(partitions_.begin(), partitions_.end(),
-                     [&](const ViewPointer& each) { return writes(*each); }) ||
-         std::any_of(retired_.begin(), retired_.end(),
-                     [&](const ViewPointer& each) { return writes(*each); });
+  bool written = false;
+  visit_overlapping(view,
+                    [&](const View& other) { written = written || other.modes.has_writers(); });
+  return written;
 }
 
 // Requires open_mutex_. Whether there are any.
-bool Views::make_others_old(const View& view) noexcept {
-  const std::shared_lock lock(list_mutex_);
+bool Views::make_others_old(const View& view) const noexcept {
   bool any = false;
-  const auto make_old = [&](View& other) {
-    if (&other == &view || !other.overlaps(view))
-      return;
+  visit_overlapping(view, [&](View& other) {
     other.modes.make_pages_old();
     other.has_old_pages.store(true);
     any = true;
-  };
-  make_old(*disk_view_);
-  for (const ViewPointer& each : layers_)
-    make_old(*each);
-  for (const auto* list : {&partitions_, &retired_}) {
-    for (const ViewPointer& each : *list)
-      make_old(*each);
-  }
+  });
   return any;
 }
 

@@ -55,8 +55,8 @@ class Views {
   bool may_change() const noexcept { return options_.partitions && !options_.read_only; }
 
   // Reads the table of partitions when it may be another one than it was. What is wrong with it
-  // goes to the log. A view whose place is the same stays the same file; one that is open stays as
-  // it is until it is closed.
+  // goes to the log; without memory for it, the next one tries again. A view whose place is the
+  // same stays the same file; one that is open stays as it is until it is closed.
   void refresh();
   // Somebody who could write to the view closes it.
   void closes(View& view) noexcept;
@@ -83,12 +83,16 @@ class Views {
 
  private:
   std::vector<ViewPointer> make_layers() const;
+  vmdk::PartitionTable read_table() const;
   void install(const vmdk::PartitionTable& table);
   ViewPointer make(View::Place place) const;
   ViewPointer same_as(const View::Place& place) const;
+  // Calls it with each other view that has bytes in common with this one, which may change.
+  template <typename Visit>
+  void visit_overlapping(const View& view, const Visit& visit) const noexcept;
   const View* holder_against(const View& view, bool writable) const noexcept;
   bool is_written_elsewhere(const View& view) const noexcept;
-  bool make_others_old(const View& view) noexcept;
+  bool make_others_old(const View& view) const noexcept;
   void log(vmdk::LogLevel level, std::string_view text) const;
 
   // constant after construction

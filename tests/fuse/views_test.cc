@@ -5,10 +5,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -265,6 +268,22 @@ TEST_F(ViewsTest, ARewrittenTableIsReadAgain) {
   views_->close(view("flat3"), extended);
   views_->refresh();
   EXPECT_THAT(names(), ElementsAre("flat", "flat1", "flat2", "flat3", "flat5", "flat6"));
+}
+
+TEST_F(ViewsTest, ATableThatThereWasNoMemoryForIsReadByTheNextOne) {
+  DiskBytes sector(512);
+  put_mbr(sector, 0, {used(0x83, 64, 100), used(0x83, 1'000'000, 100)});  // the log hears of one
+  write(0, sector);
+  bool no_memory = true;
+  options_.log = [&](vmdk::LogLevel, std::string_view) {
+    if (std::exchange(no_memory, false))
+      throw std::bad_alloc();
+  };
+  views_ = std::make_unique<Views>(*disk_, options_);
+  EXPECT_THROW(views_->refresh(), std::bad_alloc);
+  auto next = std::async(std::launch::async, [this] { views_->refresh(); });
+  ASSERT_EQ(next.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_THAT(names(), ElementsAre("flat", "flat1"));
 }
 
 TEST_F(ViewsTest, WhatStaysWhereItIsStaysTheSameFile) {

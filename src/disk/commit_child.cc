@@ -57,9 +57,7 @@ class ChildCommit {
   // Its lock keeps others out; the view of it, which opens the parents for reading too, takes none.
   Status open_child() {
     ASSIGN_OR_RETURN(file_, open_image(file_system_, path_, Access::kReadWrite));
-    if (auto locked = file_->lock(LockMode::kWrite);
-        !locked && locked.error().code() != ErrorCode::kUnsupported)
-      return locked;
+    RETURN_IF_ERROR(lock_for_writing(*file_));
     ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     if (!text_->descriptor.parent_cid())
       return refuse(path_, ErrorCode::kInvalidArgument, "it has no parent");

@@ -27,11 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Status lock_for_writing(File& file) {
-  auto locked = file.lock(LockMode::kWrite);
-  return locked || locked.error().code() == ErrorCode::kUnsupported ? Status{} : locked;
-}
-
 Error refuse(const fs::path& image, std::string_view why) {
   return Error::make(ErrorCode::kInvalidArgument, fmt::format("{}: {}", image.native(), why));
 }

@@ -15,6 +15,7 @@
 #include "disk/new_files.h"
 #include "disk/path_policy.h"
 #include "disk/relative_hint.h"
+#include "disk/write_guards.h"
 
 namespace vmdk {
 namespace {
@@ -52,10 +53,7 @@ Result<OverlayFile> make_named(FileSystem& file_system, const fs::path& image,
   // Locked before it has its name, so that nobody takes it for an overlay to go on with, which a
   // failure here would take away.
   ASSIGN_OR_RETURN(auto file, made.make(path, [&](File& hidden) -> Status {
-    // Where there are no locks, whoever opens it for good warns.
-    if (auto locked = hidden.lock(LockMode::kWrite);
-        !locked && locked.error().code() != ErrorCode::kUnsupported)
-      return locked;
+    RETURN_IF_ERROR(lock_for_writing(hidden));
     return write_new_file(hidden, plan.extents.front(), plan.descriptor);
   }));
   RETURN_IF_ERROR(file_system.sync_directory(path.parent_path()));

@@ -76,9 +76,7 @@ class Rebase {
   // Its parents are not looked for: one of them may be missing.
   Status open_file_alone() {
     ASSIGN_OR_RETURN(file_, open_image(file_system_, image_, Access::kReadWrite));
-    if (auto locked = file_->lock(LockMode::kWrite);
-        !locked && locked.error().code() != ErrorCode::kUnsupported)
-      return locked;
+    RETURN_IF_ERROR(lock_for_writing(*file_));
     ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     const fs::path real = real_path(image_);
     if (!options_.open.force_stale_lck)

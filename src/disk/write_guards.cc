@@ -87,6 +87,11 @@ Status require_no_vmware_lock(FileSystem& file_system, const fs::path& file) {
 
 }  // namespace
 
+Status lock_for_writing(File& file) {
+  auto locked = file.lock(LockMode::kWrite);
+  return locked || locked.error().code() == ErrorCode::kUnsupported ? Status{} : locked;
+}
+
 Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
                                const Descriptor& descriptor) {
   RETURN_IF_ERROR(require_no_vmware_lock(file_system, image));

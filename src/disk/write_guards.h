@@ -12,6 +12,9 @@
 
 namespace vmdk {
 
+// Success where the file system has no locks, too: whoever opens an image for good warns of that.
+Status lock_for_writing(File& file);
+
 // kBusy when VMware's lock folder (or an old lock file) stands beside the image or one of its
 // extents. Another error when that cannot be found out.
 Status require_no_vmware_locks(FileSystem& file_system, const std::filesystem::path& image,

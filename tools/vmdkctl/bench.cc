@@ -185,8 +185,7 @@ Verb bench_verb() {
                progress_option()},
               1,
               1};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_bench, kFailed};
 }
 

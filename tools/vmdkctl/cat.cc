@@ -127,8 +127,7 @@ Verb cat_verb() {
        salvage_option()},
       1,
       1};
-  for (const OptionSpec& option : source_options())
-    usage.options.push_back(option);
+  usage.add(source_options());
   return {std::move(usage), run_cat, kFailed};
 }
 

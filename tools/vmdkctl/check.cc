@@ -344,8 +344,7 @@ Verb check_verb() {
                progress_option()},
               1,
               1};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_check, kCouldNotRun};
 }
 

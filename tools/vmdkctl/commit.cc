@@ -61,10 +61,8 @@ Verb commit_verb() {
               {{"json", 0, OptionKind::kFlag, "", "one JSON object"}, progress_option()},
               1,
               1};
-  for (const OptionSpec& option : writing_option_specs())
-    usage.options.push_back(option);
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(writing_option_specs());
+  usage.add(chain_options());
   return {std::move(usage), run_commit, kFailed};
 }
 

@@ -214,8 +214,7 @@ Verb convert_verb() {
               own_options(),
               2,
               2};
-  for (const OptionSpec& option : source_options())
-    usage.options.push_back(option);
+  usage.add(source_options());
   return {std::move(usage), run_convert, kFailed};
 }
 

@@ -316,8 +316,7 @@ Verb info_verb() {
        salvage_option()},
       1,
       std::numeric_limits<std::size_t>::max()};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_info, kFailed};
 }
 

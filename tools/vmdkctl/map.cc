@@ -170,8 +170,7 @@ Verb map_verb() {
                salvage_option()},
               1,
               1};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_map, kFailed};
 }
 

@@ -38,6 +38,10 @@ struct Usage {
   std::vector<OptionSpec> options;  // without --help, which every verb has
   std::size_t min_operands = 1;
   std::size_t max_operands = 1;
+
+  void add(const std::vector<OptionSpec>& more) {
+    options.insert(options.end(), more.begin(), more.end());
+  }
 };
 
 struct Arguments {

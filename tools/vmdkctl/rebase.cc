@@ -68,10 +68,8 @@ Verb rebase_verb() {
        progress_option()},
       2,
       2};
-  for (const OptionSpec& option : writing_option_specs())
-    usage.options.push_back(option);
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(writing_option_specs());
+  usage.add(chain_options());
   return {std::move(usage), run_rebase, kFailed};
 }
 

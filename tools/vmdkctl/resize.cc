@@ -44,8 +44,7 @@ Verb resize_verb() {
        progress_option()},
       2,
       2};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_resize, kFailed};
 }
 

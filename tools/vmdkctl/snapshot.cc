@@ -74,8 +74,7 @@ Verb snapshot_verb() {
                progress_option()},
               2,
               2};
-  for (const OptionSpec& option : chain_options())
-    usage.options.push_back(option);
+  usage.add(chain_options());
   return {std::move(usage), run_snapshot, kFailed};
 }
 

@@ -4,15 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <vmdk/commit.h>
 
 #include "crash/meddling_file_system.h"
-#include "crash/oracle.h"
+#include "crash/offline_work.h"
 #include "crash/workload.h"
 #include "support/image_judges.h"
 #include "support/matchers.h"
@@ -65,49 +63,34 @@ class CommitChildCrashTest : public ::testing::TestWithParam<SampleKind> {
     return std::nullopt;
   }
 
-  std::optional<std::string> sweep_commit(const Decorate& decorate = {}) {
-    CrashFileSystem files(initial_);
-    const auto between = decorate ? decorate(files) : nullptr;
-    const auto report = commit(between != nullptr ? *between : static_cast<FileSystem&>(files));
-    EXPECT_OK(report);
-    std::optional<std::string> first;
-    const CrashLimits limits =
-        soak() ? CrashLimits{}
-               : CrashLimits{.exhaustive_pieces = 5, .of_each_family = 6, .random_subsets = 6};
-    for (const std::size_t point : files.boundary_points())
-      files.for_each_state(point, limits, [&](CrashState& crashed) {
-        ++states_;
-        if (first)
-          return;
-        if (const auto wrong = judge(*crashed.file_system))
-          first = crashed.text + "\n" + *wrong;
-      });
-    return first;
+  WorkSweep sweep(const Decorate& decorate = {}) {
+    return sweep_work(
+        initial_, [this](FileSystem& files) { return commit_sample(files, sample_); },
+        [this](MemoryFileSystem& state) { return judge(state); }, decorate);
   }
 
   MemoryFileSystem initial_;
   SampleDisk sample_;
   ReferenceDisk content_{0};
-  std::size_t states_ = 0;
 };
 
 TEST_P(CommitChildCrashTest, TheSnapshotShowsTheDiskAtEveryMomentAndAnotherRunEndsIt) {
-  const auto wrong = sweep_commit();
-  EXPECT_FALSE(wrong) << *wrong;
-  EXPECT_GT(states_, 20U);
+  const WorkSweep swept = sweep();
+  EXPECT_FALSE(swept.wrong) << *swept.wrong;
+  EXPECT_GT(swept.states, 20U);
 }
 
 // Or the test above would show nothing: without the announcement's sync the parent may have its new
 // content id when the child still names the old one.
 TEST_P(CommitChildCrashTest, TheSweepSeesAnAnnouncementThatIsNotDurable) {
-  const auto wrong = sweep_commit([this](FileSystem& below) {
+  const WorkSweep swept = sweep([this](FileSystem& below) {
     return std::make_unique<MeddlingFileSystem>(below, Meddling{.sync = [this](File& file) {
                                                   return file.name() == sample_.image ? Status{}
                                                                                       : file.sync();
                                                 }});
   });
-  ASSERT_TRUE(wrong);
-  EXPECT_NE(wrong->find("content id"), std::string::npos) << *wrong;
+  ASSERT_TRUE(swept.wrong);
+  EXPECT_NE(swept.wrong->find("content id"), std::string::npos) << *swept.wrong;
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, CommitChildCrashTest,

@@ -5,18 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <vmdk/compact.h>
-#include <vmdk/rebase.h>
-#include <vmdk/resize.h>
-
 #include "crash/meddling_file_system.h"
-#include "crash/oracle.h"
+#include "crash/offline_work.h"
 #include "crash/workload.h"
 #include "support/image_judges.h"
 #include "support/matchers.h"
@@ -39,39 +32,16 @@ void PrintTo(const Work& work, std::ostream* out) {
 }
 
 Work compacting(SampleKind kind) {
-  return {.name = "Compact" + to_string(kind),
-          .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            CompactOptions options;
-            options.open = quiet_options();
-            const auto report = compact_image(files, sample.image, options);
-            return report ? Status{} : Status(report.error());
-          }};
+  return {.name = "Compact" + to_string(kind), .kind = kind, .run = compact_sample};
 }
-
-constexpr std::uint64_t kGrowth = 600 * kSampleGrain;  // more than its tables have room for
 
 Work resizing(SampleKind kind) {
-  return {.name = "Resize" + to_string(kind),
-          .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            ResizeOptions options;
-            options.open = quiet_options();
-            return resize_image(files, sample.image, sample.capacity() + kGrowth, options);
-          },
-          .growth = kGrowth};
+  return {
+      .name = "Resize" + to_string(kind), .kind = kind, .run = resize_sample, .growth = kGrowth};
 }
 
-// Over an image that shows something else nearly everywhere.
 Work rebasing(SampleKind kind) {
-  return {.name = "Rebase" + to_string(kind),
-          .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            RebaseOptions options;
-            options.open = quiet_options();
-            const auto report = rebase_image(files, sample.image, other_parent(), options);
-            return report ? Status{} : Status(report.error());
-          }};
+  return {.name = "Rebase" + to_string(kind), .kind = kind, .run = rebase_sample};
 }
 
 class ReplaceCrashTest : public ::testing::TestWithParam<Work> {
@@ -79,8 +49,7 @@ class ReplaceCrashTest : public ::testing::TestWithParam<Work> {
   void SetUp() override {
     sample_ = build_sample_disk(initial_, GetParam().kind);
     build_other_parent(initial_, sample_.capacity());
-    after_ = ReferenceDisk(sample_.capacity() + GetParam().growth);
-    after_.write(0, sample_.content.read(0, sample_.capacity()));
+    after_ = grown(sample_, GetParam().growth);
   }
 
   std::optional<std::string> judge(MemoryFileSystem& state) const {
@@ -96,45 +65,30 @@ class ReplaceCrashTest : public ::testing::TestWithParam<Work> {
     return wrong_check(state, sample_.image);
   }
 
-  std::optional<std::string> sweep_work(const Decorate& decorate = {}) {
-    CrashFileSystem files(initial_);
-    const auto between = decorate ? decorate(files) : nullptr;
-    EXPECT_OK(
-        GetParam().run(between != nullptr ? *between : static_cast<FileSystem&>(files), sample_));
-    std::optional<std::string> first;
-    const CrashLimits limits =
-        soak() ? CrashLimits{}
-               : CrashLimits{.exhaustive_pieces = 5, .of_each_family = 6, .random_subsets = 6};
-    for (const std::size_t point : files.boundary_points())
-      files.for_each_state(point, limits, [&](CrashState& crashed) {
-        ++states_;
-        if (first)
-          return;
-        if (const auto wrong = judge(*crashed.file_system))
-          first = crashed.text + "\n" + *wrong;
-      });
-    return first;
+  WorkSweep sweep(const Decorate& decorate = {}) {
+    return sweep_work(
+        initial_, [this](FileSystem& files) { return GetParam().run(files, sample_); },
+        [this](MemoryFileSystem& state) { return judge(state); }, decorate);
   }
 
   MemoryFileSystem initial_;
   SampleDisk sample_;
   ReferenceDisk after_{0};
-  std::size_t states_ = 0;
 };
 
 TEST_P(ReplaceCrashTest, TheDiskIsThereAtEveryMomentAndAnotherRunEndsIt) {
-  const auto wrong = sweep_work();
-  EXPECT_FALSE(wrong) << *wrong;
-  EXPECT_GT(states_, 3U);
+  const WorkSweep swept = sweep();
+  EXPECT_FALSE(swept.wrong) << *swept.wrong;
+  EXPECT_GT(swept.states, 3U);
 }
 
 // Or the test above would show nothing.
 TEST_P(ReplaceCrashTest, TheSweepSeesANewFileThatIsNotDurable) {
-  const auto wrong = sweep_work([](FileSystem& below) {
+  const WorkSweep swept = sweep([](FileSystem& below) {
     return std::make_unique<MeddlingFileSystem>(below,
                                                 Meddling{.sync = [](File&) { return Status{}; }});
   });
-  EXPECT_TRUE(wrong);
+  EXPECT_TRUE(swept.wrong);
 }
 
 INSTANTIATE_TEST_SUITE_P(

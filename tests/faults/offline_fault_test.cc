@@ -14,11 +14,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <vmdk/commit.h>
-#include <vmdk/compact.h>
-#include <vmdk/rebase.h>
-#include <vmdk/resize.h>
-
+#include "crash/offline_work.h"
 #include "crash/oracle.h"
 #include "crash/workload.h"
 #include "support/crash_file_system.h"
@@ -53,12 +49,7 @@ std::optional<std::string> shows_the_disk(FileSystem& files, const SampleDisk& s
 Job commit_job(SampleKind kind) {
   return {.name = "Commit" + to_string(kind),
           .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            CommitOptions options;
-            options.open = quiet_options();
-            const auto report = commit_child(files, sample.image, options);
-            return report ? Status{} : Status(report.error());
-          },
+          .run = commit_sample,
           .failed = shows_the_disk,
           .done = [](FileSystem& files, const SampleDisk& sample) -> std::optional<std::string> {
             for (const std::filesystem::path& image :
@@ -75,12 +66,7 @@ Job commit_job(SampleKind kind) {
 Job compact_job(SampleKind kind) {
   return {.name = "Compact" + to_string(kind),
           .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            CompactOptions options;
-            options.open = quiet_options();
-            const auto report = compact_image(files, sample.image, options);
-            return report ? Status{} : Status(report.error());
-          },
+          .run = compact_sample,
           .failed = shows_the_disk,
           .done = shows_the_disk};
 }
@@ -88,12 +74,7 @@ Job compact_job(SampleKind kind) {
 Job rebase_job(SampleKind kind) {
   return {.name = "Rebase" + to_string(kind),
           .kind = kind,
-          .run = [](FileSystem& files, const SampleDisk& sample) -> Status {
-            RebaseOptions options;
-            options.open = quiet_options();
-            const auto report = rebase_image(files, sample.image, other_parent(), options);
-            return report ? Status{} : Status(report.error());
-          },
+          .run = rebase_sample,
           .failed = shows_the_disk,
           .done = [](FileSystem& files, const SampleDisk& sample) -> std::optional<std::string> {
             if (auto wrong = wrong_content(files, sample.image, sample.content))
@@ -102,31 +83,19 @@ Job rebase_job(SampleKind kind) {
           }};
 }
 
-constexpr std::uint64_t kGrowth = 600 * kSampleGrain;
-
-ReferenceDisk grown(const SampleDisk& sample) {
-  ReferenceDisk content(sample.capacity() + kGrowth);
-  content.write(0, sample.content.read(0, sample.capacity()));
-  return content;
-}
-
 Job resize_job(SampleKind kind) {
   return {.name = "Resize" + to_string(kind),
           .kind = kind,
-          .run =
-              [](FileSystem& files, const SampleDisk& sample) {
-                ResizeOptions options;
-                options.open = quiet_options();
-                return resize_image(files, sample.image, sample.capacity() + kGrowth, options);
-              },
+          .run = resize_sample,
           // What cannot be taken back may be there although the last sync failed.
           .failed = [](FileSystem& files, const SampleDisk& sample) -> std::optional<std::string> {
             auto wrong = wrong_content(files, sample.image, sample.content);
-            return wrong && wrong_content(files, sample.image, grown(sample)) ? wrong
-                                                                              : std::nullopt;
+            return wrong && wrong_content(files, sample.image, grown(sample, kGrowth))
+                       ? wrong
+                       : std::nullopt;
           },
           .done = [](FileSystem& files, const SampleDisk& sample) -> std::optional<std::string> {
-            if (auto wrong = wrong_content(files, sample.image, grown(sample)))
+            if (auto wrong = wrong_content(files, sample.image, grown(sample, kGrowth)))
               return wrong;
             return wrong_check(files, sample.image);
           }};

@@ -44,7 +44,7 @@ files_are_there() {
     echo 'ok: manual'
   fi
   same 'completion' "$(bash -c '. /usr/share/bash-completion/completions/vmdkctl
-    COMP_WORDS=(vmdkctl comp) COMP_CWORD=1; _vmdkctl; echo "${COMPREPLY[*]}"')" compare
+    COMP_WORDS=(vmdkctl conv) COMP_CWORD=1; _vmdkctl; echo "${COMPREPLY[*]}"')" convert
 }
 
 write_and_read() {

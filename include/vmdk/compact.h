@@ -25,6 +25,7 @@ struct CompactOptions {
 struct CompactReport {
   std::uint64_t bytes_before = 0;  // that the image's extents take of the host
   std::uint64_t bytes_after = 0;
+  std::filesystem::path parent;  // of the image; empty: it has none
 };
 
 // Writes each hosted sparse extent of the image anew, with the grains that are in use and not all

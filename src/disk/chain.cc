@@ -53,7 +53,7 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
   const std::filesystem::path real = real_path(image);
   if (!options.force_stale_lck)
     RETURN_IF_ERROR(require_no_vmware_locks(file_system, real, descriptor));
-  return options.force_children ? Status{} : require_no_children(file_system, real, descriptor);
+  return options.force_children ? Status{} : require_no_children(file_system, image, descriptor);
 }
 
 void tell_of_capacity(const Image& child, const FoundParent& parent, const OpenOptions& options) {

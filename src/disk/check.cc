@@ -112,7 +112,7 @@ class Checker {
       RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real, descriptor));
     if (open_options_.force_children)
       return {};
-    auto alone = require_no_children(file_system_, real, descriptor);
+    auto alone = require_no_children(file_system_, image, descriptor);
     if (!alone)
       return std::move(alone).error().with_hint(
           "--force=children repairs it all the same; its content id stays as it is");

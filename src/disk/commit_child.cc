@@ -95,8 +95,8 @@ class ChildCommit {
   Status require_only_child() {
     if (options_.open.force_children)
       return {};
-    auto alone = require_no_children(file_system_, real_path(report_.parent),
-                                     parent_text_->descriptor, file_->id());
+    auto alone =
+        require_no_children(file_system_, report_.parent, parent_text_->descriptor, file_->id());
     if (!alone && alone.error().code() == ErrorCode::kBusy)
       return std::move(alone).error().with_hint(
           "commit or convert the other one first; --force=children commits all the same, and the "

@@ -41,6 +41,8 @@ class Compaction {
     for (const ExtentInfo& extent : layer().extents)
       RETURN_IF_ERROR(require_hosted(extent));
     ASSIGN_OR_RETURN(beneath_, open_parent_of(file_system_, *disk_, options_.open));
+    if (beneath_ != nullptr)
+      report_.parent = info_.layers[1].file;
     RETURN_IF_ERROR(in_place() ? replace_extents() : make_copy());
     return report_;
   }

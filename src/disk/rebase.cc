@@ -83,7 +83,7 @@ class Rebase {
       RETURN_IF_ERROR(require_no_vmware_locks(file_system_, real, text_->descriptor));
     return options_.open.force_children
                ? Status{}
-               : require_no_children(file_system_, real, text_->descriptor);
+               : require_no_children(file_system_, image_, text_->descriptor);
   }
 
   Status open_disk() {
@@ -177,7 +177,7 @@ class Rebase {
     // Of an id with fewer digits another one is made all the same.
     return options_.open.force_children
                ? Status{}
-               : require_no_children(file_system_, real_path(image_), text_->descriptor);
+               : require_no_children(file_system_, image_, text_->descriptor);
   }
 
   Status name_parent() {

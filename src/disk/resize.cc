@@ -23,6 +23,7 @@
 #include "disk/replace_text.h"
 #include "disk/rewritten_extent.h"
 #include "disk/successor.h"
+#include "disk/write_guards.h"
 #include "format/descriptor.h"
 
 namespace vmdk {
@@ -48,14 +49,15 @@ class Resize {
 
   Status run() {
     OpenOptions open = plain_options(options_.open, Access::kReadWrite);
-    open.force_children = false;
+    open.force_children = true;  // looked for below, where the way out is known
     ASSIGN_OR_RETURN(disk_, Disk::open(file_system_, image_, std::move(open)));
     layer_ = disk_->info().layers.front();
+    ASSIGN_OR_RETURN(file_, open_image(file_system_, image_, Access::kReadWrite));
+    ASSIGN_OR_RETURN(text_, read_image_text(*file_));
+    RETURN_IF_ERROR(require_no_snapshots());
     RETURN_IF_ERROR(judge());
     if (capacity_ == disk_->capacity())
       return {};
-    ASSIGN_OR_RETURN(file_, open_image(file_system_, image_, Access::kReadWrite));
-    ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     RETURN_IF_ERROR(plan());
     return is_one_file() ? write_one_file() : write_several();
   }
@@ -96,6 +98,15 @@ class Resize {
       return refuse(image_, ErrorCode::kUnsupported,
                     fmt::format("two of its extents lie in {}", last().file));
     return {};
+  }
+
+  Status require_no_snapshots() const {
+    auto alone = require_no_children(file_system_, image_, text_->descriptor);
+    if (!alone && alone.error().code() == ErrorCode::kBusy)
+      return std::move(alone).error().with_hint(
+          "snapshots keep their size: vmdkctl commit ends one, or vmdkctl convert makes one image "
+          "of it that can become longer");
+    return alone;
   }
 
   // The length of the last extent, the members behind it, and the text that names them.
@@ -172,8 +183,13 @@ class Resize {
   Status write_one_file() {
     ASSIGN_OR_RETURN(RewrittenExtent planned, plan_rewritten(*file_, last(), layer_));
     planned.descriptor = changed_->text();
-    RETURN_IF_ERROR(lay_out_again(planned, Sectors(last_bytes_ / kSectorSize)));
+    RETURN_IF_ERROR(make_longer(planned));
     return replace_last(planned, DiskOffset());
+  }
+
+  Status make_longer(RewrittenExtent& planned) const {
+    Status laid_out = lay_out_again(planned, Sectors(last_bytes_ / kSectorSize));
+    return laid_out ? laid_out : std::move(laid_out).error().with_context(last().file);
   }
 
   Status replace_last(const RewrittenExtent& planned, DiskOffset begin) {
@@ -212,7 +228,7 @@ class Resize {
   Status lengthen_sparse() {
     ASSIGN_OR_RETURN(const auto old, file_system_.open(last().file, Access::kReadOnly));
     ASSIGN_OR_RETURN(RewrittenExtent planned, plan_rewritten(*old, last(), layer_));
-    RETURN_IF_ERROR(lay_out_again(planned, Sectors(last_bytes_ / kSectorSize)));
+    RETURN_IF_ERROR(make_longer(planned));
     return replace_last(planned, DiskOffset(disk_->capacity() - last().length));
   }
 

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -22,24 +24,75 @@ bool ends_with_vmdk(std::string name) {
   return name.ends_with(".vmdk");
 }
 
-// What may not be read, or is no image, is no child. What cannot be read may be one.
-Result<bool> is_child_of(FileSystem& file_system, const fs::path& folder, const std::string& name,
-                         const std::string& parent, const Descriptor& descriptor,
-                         const std::optional<FileId>& except) {
-  const auto answer_of = [](const Error& error) -> Result<bool> {
-    return error.code() == ErrorCode::kIo ? Result<bool>(error) : false;
-  };
-  const auto file = file_system.open_beneath(folder, name, Access::kReadOnly);
-  if (!file)
-    return answer_of(file.error());
-  if ((*file)->id() == except)
-    return false;
-  const auto text = read_image_text(**file);
-  if (!text)
-    return answer_of(text.error());
-  return match_parent(text->descriptor, descriptor) != ParentMatch::kOther &&
-         base_name(text->descriptor.in_utf8(text->descriptor.parent_hint())) == parent;
-}
+// Where the children of an image are looked for: its folder, and that of the name it was opened by.
+class ChildSearch {
+ public:
+  ChildSearch(FileSystem& file_system, const fs::path& image, const Descriptor& descriptor,
+              const std::optional<FileId>& except)
+      : file_system_(file_system),
+        descriptor_(descriptor),
+        image_(image),
+        name_(image.filename().native()),
+        real_name_(real_path(image).filename().native()),
+        except_(except) {}
+
+  // The name of one; empty: there is none.
+  Result<std::string> find_in(const fs::path& folder) {
+    const auto names = file_system_.list(folder);
+    // A folder that may be searched but not listed shows no children.
+    if (!names && names.error().code() == ErrorCode::kDenied)
+      return std::string();
+    if (!names)
+      return names.error();
+    for (const std::string& name : *names) {
+      ASSIGN_OR_RETURN(const bool child, is_child(folder, name));
+      if (child)
+        return name;
+    }
+    return std::string();
+  }
+
+ private:
+  // What may not be read, or is no image, is no child. What cannot be read may be one, by its name;
+  // an overlay may have any.
+  Result<bool> is_child(const fs::path& folder, const std::string& name) {
+    const auto answer_of = [&](const Error& error) -> Result<bool> {
+      return error.code() == ErrorCode::kIo && ends_with_vmdk(name) ? Result<bool>(error) : false;
+    };
+    const auto file = file_system_.open_beneath(folder, name, Access::kReadOnly);
+    if (!file)
+      return answer_of(file.error());
+    if ((*file)->id() == except_)
+      return false;
+    const auto text = read_image_text(**file);
+    if (!text)
+      return answer_of(text.error());
+    if (match_parent(text->descriptor, descriptor_) == ParentMatch::kOther)
+      return false;
+    const std::string hint = base_name(text->descriptor.in_utf8(text->descriptor.parent_hint()));
+    return hint == real_name_ || hint == name_ || leads_to_image(folder, hint);
+  }
+
+  // By another name, a link: only one in the folder, as an image has no other places looked at.
+  bool leads_to_image(const fs::path& folder, const std::string& hint) {
+    if (hint.empty())
+      return false;
+    if (real_path(folder / hint) == real_path(image_))
+      return true;
+    const auto there = file_system_.open_beneath(folder, hint, Access::kReadOnly);
+    if (!there)
+      return false;
+    const auto own = file_system_.open(image_, Access::kReadOnly);
+    return own && (*own)->id() == (*there)->id();
+  }
+
+  FileSystem& file_system_;
+  const Descriptor& descriptor_;
+  const fs::path image_;
+  const std::string name_;
+  const std::string real_name_;
+  const std::optional<FileId> except_;
+};
 
 // Whether the image has children is not known.
 Error children_unknown(const fs::path& image, Error error) {
@@ -103,28 +156,23 @@ Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
 
 Status require_no_children(FileSystem& file_system, const fs::path& image,
                            const Descriptor& descriptor, const std::optional<FileId>& except) {
-  const fs::path folder = folder_of(image);
-  const std::string self = image.filename().native();
-  const auto names = file_system.list(folder);
-  // A folder that may be searched but not listed shows no children.
-  if (!names && names.error().code() == ErrorCode::kDenied)
-    return {};
-  if (!names)
-    return children_unknown(image, names.error());
-  for (const std::string& name : *names) {
-    if (name == self || !ends_with_vmdk(name))
-      continue;
-    const auto child = is_child_of(file_system, folder, name, self, descriptor, except);
+  const fs::path real = real_path(image);
+  std::vector<fs::path> folders{folder_of(real)};
+  if (const fs::path named = real_path(folder_of(image)); named != folders.front())
+    folders.push_back(named);
+  ChildSearch search(file_system, image, descriptor, except);
+  for (const fs::path& folder : folders) {
+    const auto child = search.find_in(folder);
     if (!child)
       return children_unknown(image, child.error());
-    if (!*child)
+    if (child->empty())
       continue;
     return Error::make(
                ErrorCode::kBusy,
                fmt::format("{}: not opened for writing: {} is a snapshot of it, and writing "
                            "to a parent makes its snapshots unreadable",
-                           image.native(), name))
-        .with_hint(fmt::format("mount {}, or -r, or --overlay=FILE, or --force=children", name));
+                           image.native(), *child))
+        .with_hint(fmt::format("mount {}, or -r, or --overlay=FILE, or --force=children", *child));
   }
   return {};
 }

@@ -20,9 +20,10 @@ Status lock_for_writing(File& file);
 Status require_no_vmware_locks(FileSystem& file_system, const std::filesystem::path& image,
                                const Descriptor& descriptor);
 
-// kBusy when another image in the folder names this one as its parent: writing would change the
-// content id, and that child could not be opened any more. Children that are stale already, and
-// files that cannot be read, do not count; nor does the file `except`.
+// kBusy when another image in the folder of `image`, or of the file that a symbolic link `image`
+// leads to, names this one as its parent: writing would change the content id, and that child could
+// not be opened any more. It may have any name, as overlays may. Children that are stale already,
+// and files that cannot be read, do not count; nor does the file `except`.
 Status require_no_children(FileSystem& file_system, const std::filesystem::path& image,
                            const Descriptor& descriptor,
                            const std::optional<FileId>& except = std::nullopt);

@@ -163,5 +163,29 @@ TEST(GuardsTest, FollowSymbolicLinks) {
   EXPECT_THAT(Disk::open(files, folder / "sub/other.vmdk", {}), HasMessage("VMware product"));
 }
 
+// A snapshot that names its parent by a link: in the folder of the image, and in that of the link.
+TEST(GuardsTest, FindChildrenOfALink) {
+  PosixFileSystem files;
+  for (const std::string name : {"symbolic.vmdk", "hard.vmdk", "links/link.vmdk"}) {
+    SCOPED_TRACE(name);
+    const TempDir folder;
+    CreateOptions create;
+    create.capacity = kMiB;
+    ASSERT_OK(create_image(files, folder / "base.vmdk", create));
+    std::filesystem::create_directory(folder / "links");
+    const auto link = folder / name;
+    if (name == "hard.vmdk")
+      std::filesystem::create_hard_link(folder / "base.vmdk", link);
+    else
+      std::filesystem::create_symlink(folder / "base.vmdk", link);
+    CreateOptions child;
+    child.parent = link;
+    ASSERT_OK(create_image(files, link.parent_path() / "kid.vmdk", child));
+    EXPECT_THAT(Disk::open(files, link, {}), HasMessage("kid.vmdk is a snapshot of it"));
+    // From the image itself, no way leads to another folder.
+    EXPECT_EQ(Disk::open(files, folder / "base.vmdk", {}).has_value(), name == "links/link.vmdk");
+  }
+}
+
 }  // namespace
 }  // namespace vmdk::test

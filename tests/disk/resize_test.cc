@@ -117,6 +117,7 @@ TEST_F(ResizeTest, RefusesWhatWouldLoseOrHideSomething) {
   EXPECT_THAT(resize("/vm/base.vmdk", kMiB / 2), IsError(ErrorCode::kBusy));
   EXPECT_THAT(resize("/vm/top.vmdk", 2 * kMiB), HasMessage("size of its parent"));
   EXPECT_THAT(resize("/vm/base.vmdk", 2 * kMiB), HasMessage("top.vmdk is a snapshot of it"));
+  EXPECT_THAT(resize("/vm/base.vmdk", 2 * kMiB), HasMessage("vmdkctl commit ends one"));
   ASSERT_OK(memory_.remove("/vm/top.vmdk"));
   EXPECT_THAT(resize("/vm/base.vmdk", kMiB / 2), IsError(ErrorCode::kInvalidArgument));
   EXPECT_THAT(resize("/vm/base.vmdk", 2 * kMiB + 1), IsError(ErrorCode::kInvalidArgument));
@@ -124,6 +125,12 @@ TEST_F(ResizeTest, RefusesWhatWouldLoseOrHideSomething) {
   // The same size is no work.
   ASSERT_OK(resize("/vm/base.vmdk", kMiB));
   EXPECT_EQ(memory_.contents("/vm/base.vmdk"), before.at("/vm/base.vmdk"));
+}
+
+TEST_F(ResizeTest, NamesTheFileThatCannotBecomeSoLong) {
+  make_sparse("/vm/disk.vmdk");
+  EXPECT_THAT(resize("/vm/disk.vmdk", 3 * 1024 * kGiB),
+              HasMessage("/vm/disk.vmdk: one sparse file cannot hold"));
 }
 
 TEST_F(ResizeTest, RefusesTwoExtentsInOneFile) {

@@ -138,6 +138,16 @@ TEST_F(CompactVerbTest, ASnapshotKeepsTheZerosThatHideItsParent) {
   }
 }
 
+TEST_F(CompactVerbTest, ASnapshotMadeElsewhereIsTold) {
+  make_worn("base.vmdk");
+  expect_done("\"$V\" snapshot base.vmdk child.vmdk; mkdir away");
+  EXPECT_EQ(vmdkctl("compact --to=copy.vmdk child.vmdk").err, "");
+  const CommandResult away = vmdkctl("compact --to=away/copy.vmdk child.vmdk");
+  EXPECT_EQ(away.status, 0) << away.to_text();
+  EXPECT_THAT(away.err, HasSubstr("its parent is outside its folder"));
+  EXPECT_EQ(vmdkctl("compact --to=away/alone.vmdk base.vmdk").err, "");
+}
+
 TEST_F(CompactVerbTest, SplitImagesAndNewNames) {
   make_worn("disk.vmdk", "--type=twoGbMaxExtentSparse");
   expect_done("\"$V\" convert --type=raw disk.vmdk before");

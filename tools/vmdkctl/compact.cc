@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "io/posix_file_system.h"
+#include "vmdkctl/foreign_parent.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/verbs.h"
 #include "vmdkctl/work.h"
@@ -46,9 +47,12 @@ int run_compact(const Usage& usage, const Arguments& arguments) {
     ASSIGN_OR_RETURN(report, vmdk::compact_image(file_system, image, options));
     return {};
   });
-  if (exit_status == kDone)
-    print_report(options.to.empty() ? image : options.to.native(), report, arguments.has("json"));
-  return exit_status;
+  if (exit_status != kDone)
+    return exit_status;
+  print_report(options.to.empty() ? image : options.to.native(), report, arguments.has("json"));
+  if (!options.to.empty() && !report.parent.empty())
+    note_foreign_parent(options.to, report.parent);
+  return kDone;
 }
 
 }  // namespace

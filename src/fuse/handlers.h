@@ -72,6 +72,8 @@ bool take_past_end(View& view, std::uint64_t handle) noexcept;
 // after finds a disk in order. The wait is short because lseek() asks for attributes with the file
 // locked, and then the size cannot be set before our answer.
 void settle_end(Front& front, View& view);
+// The same wait alone, for a size that is about to be set.
+void wait_for_size(Front& front);
 // The kernel shows a wrong size; it is set right behind the answers.
 void restore_size(Front& front, View& view) noexcept;
 

@@ -71,6 +71,9 @@ void on_flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) noexcep
       settle_end(front, view);
       return ENOSPC;
     }
+    // Told by a sync, behind whose answer the size is set: right for whoever comes after the close.
+    if (Handle(file->fh).writable() && (view.size_is_wrong.load() || view.size_is_being_set.load()))
+      wait_for_size(front);
     // The time is set while the file is still open, so that an unmount that follows the close
     // does not meet us at it. Not for readers: the notifier itself is one at times.
     if (Handle(file->fh).writable() && front.time_is_old.exchange(false)) {
@@ -131,8 +134,12 @@ void restore_size(Front& front, View& view) noexcept {
 }
 
 void settle_end(Front& front, View& view) {
-  constexpr std::chrono::milliseconds kPatience{200};
   restore_size(front, view);
+  wait_for_size(front);
+}
+
+void wait_for_size(Front& front) {
+  constexpr std::chrono::milliseconds kPatience{200};
   if (!front.options.single_thread)
     front.notifier.wait_until_idle(kPatience);
 }

@@ -185,8 +185,11 @@ Status Server::Impl::show_size() {
 
 void Server::Impl::restore_sizes() {
   for (const ViewPointer& view : front_.views.all()) {
+    // In this order, so that whoever waits for it sees one of them until it is done.
+    view->size_is_being_set.store(true);
     if (view->size_is_wrong.exchange(false))
       log_failure(show_true_size(path_of(*view), device_, view->length()));
+    view->size_is_being_set.store(false);
   }
 }
 

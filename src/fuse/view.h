@@ -73,8 +73,9 @@ struct View {
   // Overruns since somebody was told. The kernel writes back by the handle opened last, which need
   // not be the one that runs on and on: after many, any writer is told.
   std::atomic<std::uint32_t> untold_overruns{0};
-  // The kernel shows a wrong one.
+  // The kernel shows a wrong one: not set right yet, or the notifier is at it.
   std::atomic<bool> size_is_wrong{false};
+  std::atomic<bool> size_is_being_set{false};
 };
 
 }  // namespace vmdkfuse

@@ -13,7 +13,7 @@ from workspace import EMPTY, MIB
 _TREES = ('/usr/include', '/usr/share/perl', '/usr/lib/python3', '/usr/share/doc', '/usr/share')
 
 
-def _collect(trees, limit):
+def collect(trees, limit):
     """Regular files of the trees, `limit` bytes in all."""
     total = 0
     seen = set()
@@ -37,14 +37,14 @@ def archive(workspace, mib, trees=_TREES):
     path = workspace.source_path(f'tree-{mib}.tar')
     if not path.exists():
         names = workspace.source_path('tree.list')
-        names.write_bytes(b'\0'.join(map(os.fsencode, _collect(trees, mib * MIB))) + b'\0')
+        names.write_bytes(b'\0'.join(map(os.fsencode, collect(trees, mib * MIB))) + b'\0')
         run(['tar', '-cf', path, '-C', '/', '--absolute-names', '--transform=s,^/,,', '--null',
              '-T', names])
     return path
 
 
 @contextlib.contextmanager
-def _loop_device(flat, direct):
+def loop_device(flat, direct):
     device = output(['losetup', '--find', '--show', f'--direct-io={"on" if direct else "off"}',
                      flat])
     try:
@@ -56,7 +56,7 @@ def _loop_device(flat, direct):
 
 
 @contextlib.contextmanager
-def _ext4(device, folder):
+def ext4(device, folder):
     run(['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', device])
     folder.mkdir()
     try:
@@ -73,8 +73,8 @@ def _run(direct, bench, peer):
     source = archive(bench.workspace, bench.sizes.tree_mib)
     folder = bench.workspace.new_path('.ext4')
     with bench.opened(peer, EMPTY, region=0) as opened:
-        with _loop_device(opened.target, direct) as device:
-            with _ext4(device, folder):
+        with loop_device(opened.target, direct) as device:
+            with ext4(device, folder):
                 bench.settle()
                 watch = Stopwatch()
                 run(['tar', '-xf', source, '-C', folder])

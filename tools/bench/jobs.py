@@ -26,11 +26,13 @@ class Sizes:
     tree_mib: int = 400             # untar
     stream_mib: int = 1100          # files in a streamOptimized image
     window_mib: int = 48            # 4 KiB reads of such an image close together
+    convert_mib: int = 4096         # a raw disk that is converted
+    convert_tree_mib: int = 2400    # files in it
 
 
 QUICK = Sizes(seed_requests=128, dd_mib=64, dd_small_mib=16, dd_once_mib=32, random_region_mib=128,
               random_operations=2048, read_seconds=1, fsync_operations=256, tree_mib=24, stream_mib=64,
-              window_mib=16)
+              window_mib=16, convert_mib=256, convert_tree_mib=120)
 
 
 @dataclasses.dataclass
@@ -68,7 +70,8 @@ class Job:
 
 def all_jobs():
     """Every job, in the order of the report."""
-    import job_counts  # the job modules import this one
+    import job_convert  # the job modules import this one
+    import job_counts
     import job_dd
     import job_fio
     import job_mount
@@ -76,6 +79,7 @@ def all_jobs():
     import job_stream
     import job_untar
     jobs = []
-    for module in (job_seed, job_dd, job_fio, job_untar, job_stream, job_mount, job_counts):
+    for module in (job_seed, job_dd, job_fio, job_untar, job_stream, job_convert, job_mount,
+                   job_counts):
         jobs.extend(module.JOBS)
     return jobs

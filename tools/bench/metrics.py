@@ -27,6 +27,7 @@ _ALL = (
     Metric('shortest_run_mib', 'MiB', 'shortest run in the map', True),
     Metric('longest_run_mib', 'MiB', 'longest run in the map', True),
     Metric('runs', '', 'runs in the map'),
+    Metric('image_mib', 'MiB', 'size of the image'),
     Metric('mount_ro_ms', 'ms', 'time of a read-only mount'),
     Metric('mount_rw_ms', 'ms', 'time of a read-write mount'),
     Metric('rss_mib', 'MiB', 'memory of the idle daemon (VmRSS)'),

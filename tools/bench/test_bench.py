@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 sys.dont_write_bytecode = True
 
 import commands  # noqa: E402
+import job_convert  # noqa: E402
 import job_fio  # noqa: E402
 import job_seed  # noqa: E402
 import jobs  # noqa: E402
@@ -86,6 +88,22 @@ class JobsTest(unittest.TestCase):
     def test_names_are_unique(self):
         names = [job.name for job in jobs.all_jobs()]
         self.assertEqual(len(names), len(set(names)))
+
+
+class ConvertTest(unittest.TestCase):
+
+    def test_both_are_asked_for_the_same(self):
+        ours = mock.Mock(control='/b/vmdkctl')
+        ours.name = 'ours'
+        words = [job_convert.command(peer, 'streamOptimized', 'd.raw', 'd.vmdk')
+                 for peer in (ours, peers.InprocPeer())]
+        for line in words:
+            self.assertEqual(line[-2:], ['d.raw', 'd.vmdk'])
+            self.assertIn('streamOptimized', ' '.join(line))
+        self.assertEqual([line[0] for line in words], ['/b/vmdkctl', 'qemu-img'])
+
+    def test_a_larger_image_is_worse_by_its_part(self):
+        self.assertAlmostEqual(advantage(METRICS['image_mib'], 101.0, 100.0), 0.990, places=3)
 
 
 class ResultsTest(unittest.TestCase):

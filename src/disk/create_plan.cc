@@ -18,6 +18,7 @@
 #include "disk/image_file.h"
 #include "disk/image_text.h"
 #include "disk/relative_hint.h"
+#include "disk/virtualbox_keys.h"
 #include "format/descriptor.h"
 #include "format/sparse_header.h"
 #include "format/stream_marker.h"
@@ -91,9 +92,8 @@ struct Parent {
   std::string hint;
   std::string adapter;               // empty: the descriptor does not say
   std::optional<Geometry> geometry;  // nullopt: the same
-  // By which VirtualBox knows its images; empty: it has not met this one.
-  std::string uuid;
-  std::string modification;
+  // By which VirtualBox finds it; empty: it has not met this one.
+  std::vector<std::pair<std::string, std::string>> virtualbox;
   std::unique_ptr<Disk> disk;
 };
 
@@ -205,37 +205,16 @@ Result<Parent> look_at_parent(FileSystem& file_system, const fs::path& image,
   }
   const std::string hint =
       purpose == Purpose::kUnnamedOverlay ? "parent.vmdk" : relative_hint(image, top.file);
-  Parent parent{disk->capacity(), top.cid, hint, {}, {}, {}, {}, {}};
+  Parent parent{disk->capacity(), top.cid, hint, {}, {}, {}, {}};
   if (!is_utf8(parent.hint))
     return refuse(image, "a name in a descriptor must be UTF-8");
   ASSIGN_OR_RETURN(const auto file, open_image(file_system, options.parent, Access::kReadOnly));
   ASSIGN_OR_RETURN(const ImageText text, read_image_text(*file));
   parent.adapter = text.descriptor.value("ddb.adapterType").value_or("");
   parent.geometry = geometry_in(text.descriptor);
-  parent.uuid = text.descriptor.value("ddb.uuid.image").value_or("");
-  parent.modification = text.descriptor.value("ddb.uuid.modification").value_or("");
+  parent.virtualbox = virtualbox_keys(text.descriptor);
   parent.disk = std::move(disk);
   return parent;
-}
-
-// Version 4: random.
-std::string new_uuid() {
-  std::random_device random;
-  const auto half = [&random] { return random() & 0xFFFFU; };
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", random(), half(), half() & 0xFFFU,
-                     (half() & 0x3FFFU) | 0x8000U, half(), random());
-}
-
-// VirtualBox finds a parent by these alone.
-std::vector<std::pair<std::string, std::string>> virtualbox_keys(const Parent& parent) {
-  if (parent.uuid.empty())
-    return {};
-  constexpr std::string_view kNone = "00000000-0000-0000-0000-000000000000";
-  return {{"ddb.uuid.image", new_uuid()},
-          {"ddb.uuid.modification", std::string(kNone)},
-          {"ddb.uuid.parent", parent.uuid},
-          {"ddb.uuid.parentmodification",
-           parent.modification.empty() ? std::string(kNone) : parent.modification}};
 }
 
 // "disk" of "disk.vmdk": what the members' names begin with.
@@ -350,7 +329,7 @@ Result<CreatePlan> plan_image(FileSystem& file_system, const fs::path& image,
   descriptor.cylinders = geometry.cylinders;
   descriptor.heads = geometry.heads;
   descriptor.sectors = geometry.sectors;
-  descriptor.more = virtualbox_keys(parent);
+  descriptor.more = parent.virtualbox;
 
   CreatePlan plan;
   plan.embedded = is_one_file(options.type);

@@ -24,6 +24,7 @@
 #include "disk/path_policy.h"
 #include "disk/relative_hint.h"
 #include "disk/replace_text.h"
+#include "disk/virtualbox_keys.h"
 #include "disk/write_guards.h"
 #include "format/descriptor.h"
 
@@ -70,6 +71,8 @@ class Rebase {
     open.parents.clear();  // they are those of the image
     ASSIGN_OR_RETURN(new_parent_, Disk::open(file_system_, parent_, std::move(open)));
     parent_info_ = new_parent_->info();
+    ASSIGN_OR_RETURN(const auto file, open_image(file_system_, parent_, Access::kReadOnly));
+    ASSIGN_OR_RETURN(parent_text_, read_image_text(*file));
     return {};
   }
 
@@ -185,6 +188,7 @@ class Rebase {
     ASSIGN_OR_RETURN(Descriptor changed,
                      text_->descriptor.with_value("parentFileNameHint", hint()));
     ASSIGN_OR_RETURN(changed, changed.with_value("parentCID", fmt::format("{:08x}", top.cid)));
+    ASSIGN_OR_RETURN(changed, with_virtualbox_parent(changed, parent_text_->descriptor));
     ASSIGN_OR_RETURN(successor_, replace_text(file_system_, image_, *file_, *text_, changed,
                                               {{}, options_.interrupted}));
     return {};
@@ -210,6 +214,7 @@ class Rebase {
   RebaseReport report_;
   std::unique_ptr<Disk> new_parent_;
   DiskInfo parent_info_;
+  std::optional<ImageText> parent_text_;
   std::unique_ptr<Disk> disk_;  // null: only the descriptor is changed
   bool unclean_ = false;        // when it was opened
   std::unique_ptr<File> file_;  // of the image

@@ -81,6 +81,38 @@ TEST_F(RebaseTest, ABaseBecomesAChild) {
   EXPECT_EQ(read(*alone, 0, 4), std::string(4, '\0')) << "it was zeros and stays so";
 }
 
+TEST_F(RebaseTest, VirtualBoxFindsTheNewParent) {
+  const std::string old_parent = "11111111-2222-4333-8444-555555555555";
+  const std::string new_parent = "66666666-2222-4333-8444-555555555555";
+  const std::string modified = "77777777-2222-4333-8444-555555555555";
+  const std::string own = "88888888-2222-4333-8444-555555555555";
+  make_sparse("/vm/base.vmdk", {.cid = 0x55555555}, "base");
+  make_sparse("/vm/other.vmdk",
+              {.more_lines = {"ddb.uuid.image = \"" + new_parent + "\"",
+                              "ddb.uuid.modification = \"" + modified + "\""}},
+              "othr");
+  DescriptorSpec child = child_of("base.vmdk", 0x55555555);
+  child.more_lines = {"ddb.uuid.image = \"" + own + "\"",
+                      "ddb.uuid.parent = \"" + old_parent + "\"",
+                      "ddb.uuid.parentmodification = \"" + old_parent + "\""};
+  make_sparse("/vm/top.vmdk", child);
+  make_sparse("/vm/new.vmdk", child_of("base.vmdk", 0x55555555, 0xC0FFEE02));
+  for (const char* image : {"/vm/top.vmdk", "/vm/new.vmdk"}) {
+    SCOPED_TRACE(image);
+    ASSERT_OK(rebase(image, "/vm/other.vmdk"));
+    const Descriptor after = descriptor_of(image);
+    EXPECT_EQ(after.value("ddb.uuid.parent"), new_parent);
+    EXPECT_EQ(after.value("ddb.uuid.parentmodification"), modified);
+    ASSERT_OK_AND_ASSIGN(const auto disk, open_readonly(image));
+    EXPECT_EQ(read(*disk, 0, 4), "base");
+  }
+  EXPECT_EQ(descriptor_of("/vm/top.vmdk").value("ddb.uuid.image"), own);
+  EXPECT_EQ(descriptor_of("/vm/new.vmdk").value("ddb.uuid.image").value_or("").size(), own.size());
+  // Over a parent that VirtualBox has not met it still shows the same over the old one.
+  ASSERT_OK(rebase("/vm/top.vmdk", "/vm/base.vmdk"));
+  EXPECT_EQ(descriptor_of("/vm/top.vmdk").value("ddb.uuid.parent"), new_parent);
+}
+
 TEST_F(RebaseTest, UnsafeChangesTheTextAlone) {
   make_sparse("/vm/base.vmdk", {}, "base");
   make_sparse("/vm/top.vmdk", child_of("gone.vmdk", 0x99999999), "over");

@@ -19,7 +19,7 @@ readonly POSIX='[a-z0-9_]+\.h|(sys|linux)/[a-z0-9_]+\.h'
 allowed() {
   case $1 in
     include/vmdk) echo "vmdk/.*|tl/expected\.hpp|sys/uio\.h" ;;
-    src/base) echo "$BASE|vmdk/(result|units)\.h|$LIBRARIES|$C_LANGUAGE|sys/uio\.h" ;;
+    src/base) echo "$BASE|vmdk/(result|units)\.h|$LIBRARIES|$C_LANGUAGE|sys/(ioctl|uio)\.h" ;;
     src/io) echo "$BASE|io/.*|$SEAM|vmdk/posix\.h|$LIBRARIES|$POSIX" ;;
     src/format) echo "$BASE|format/.*|vmdk/(result|units)\.h|iconv\.h|libdeflate\.h|$LIBRARIES" ;;
     src/extent) echo "$BASE|format/.*|extent/.*|$SEAM|vmdk/disk\.h|libdeflate\.h|$LIBRARIES|sys/uio\.h" ;;

@@ -37,6 +37,8 @@ struct Front {
   Views views;
   ErrorLog errors;
   Statistics statistics;
+  // What the mount has done, as its file `stats` has it. Any thread; constant once requests come.
+  std::function<std::string()> figures;
   TextFiles texts;
   Notifier notifier;
   std::function<void()> on_last_close;

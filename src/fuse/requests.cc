@@ -57,6 +57,7 @@ fuse_lowlevel_ops request_handlers() noexcept {
   add_name_handlers(handlers);
   add_open_handlers(handlers);
   add_data_handlers(handlers);
+  add_figures_handler(handlers);
   return handlers;
 }
 

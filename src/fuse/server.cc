@@ -105,6 +105,7 @@ Status Server::Impl::attach(int device) {
     Statistics::add(front_.statistics.commits);
     front_.notifier.refresh_blocks();
   });
+  front_.figures = [this] { return statistics_text(); };
   if (front_.options.directory)
     add_texts();
   return {};
@@ -114,7 +115,7 @@ void Server::Impl::add_texts() {
   std::uint64_t node = kFirstTextNode;
   if (front_.options.info)
     front_.texts.add(node++, "info.json", front_.options.info);
-  front_.texts.add(node++, "stats", [this] { return statistics_text(); });
+  front_.texts.add(node++, "stats", front_.figures);
   if (front_.options.log_text)
     front_.texts.add(node++, "log", front_.options.log_text);
 }
@@ -292,8 +293,8 @@ Server::LostWrites Server::lost_writes() const noexcept {
 
 std::vector<ShownFile> Server::shown() const {
   std::vector<ShownFile> files;
-  for (const ViewPointer& view : impl_->front().views.listed(kRootNode))
-    files.push_back({view->place.name, view->place.begin.bytes(), view->length()});
+  for (const auto& [view, type] : impl_->front().views.with_types())
+    files.push_back({view->place.name, type, view->place.begin.bytes(), view->length()});
   return files;
 }
 

@@ -50,6 +50,7 @@ struct MountOptions {
 // A file of the mount that shows the disk or a part of it.
 struct ShownFile {
   std::string name;          // beneath the mountpoint
+  std::string type;          // of a partition, as its table says; empty: the disk
   std::uint64_t begin = 0;   // byte of the disk
   std::uint64_t length = 0;  // bytes
 };

@@ -1,10 +1,11 @@
-// Requests for the small files about the mount.
+// Requests for what tells about the mount: small files, and the figures by ioctl(2).
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <string>
 
+#include "base/mount_figures.h"
 #include "fuse/handlers.h"
 #include "fuse/io_buffer.h"
 
@@ -55,6 +56,28 @@ bool keep_text(fuse_req_t request, Front& front, fuse_ino_t node) noexcept {
     return false;
   answer_ok(request);
   return true;
+}
+
+namespace {
+
+// Any other is none that we know, on a file as on the file systems below others.
+void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file_info*, unsigned,
+              const void*, std::size_t, std::size_t room) noexcept {
+  guarded(request, [&](Front& front) {
+    vmdk::MountFigures figures;
+    if (command != static_cast<unsigned>(vmdk::kAskForFigures) || room < sizeof figures)
+      return ENOTTY;
+    const std::string text = front.figures();
+    text.copy(figures.text.data(), figures.text.size() - 1);
+    fuse_reply_ioctl(request, 0, &figures, sizeof figures);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_figures_handler(fuse_lowlevel_ops& handlers) noexcept {
+  handlers.ioctl = on_ioctl;
 }
 
 }  // namespace vmdkfuse

@@ -110,6 +110,14 @@ std::vector<ViewPointer> Views::listed(std::uint64_t folder) const {
   return list;
 }
 
+std::vector<std::pair<ViewPointer, std::string>> Views::with_types() const {
+  std::vector<std::pair<ViewPointer, std::string>> list{{disk_view_, ""}};
+  const std::shared_lock lock(list_mutex_);
+  for (std::size_t i = 0; i < partitions_.size(); ++i)
+    list.emplace_back(partitions_[i], types_[i]);
+  return list;
+}
+
 std::vector<ViewPointer> Views::all() const {
   std::vector<ViewPointer> list = listed(kRootNode);
   list.insert(list.end(), layers_.begin(), layers_.end());
@@ -187,7 +195,9 @@ void Views::install(const vmdk::PartitionTable& table) {
   const std::lock_guard opening(open_mutex_);
   const std::lock_guard lock(list_mutex_);
   std::vector<ViewPointer> now;
+  std::vector<std::string> types;
   for (const vmdk::Partition& partition : table.partitions) {
+    types.push_back(partition.type);
     View::Place place{.node = next_node_,
                       .name = fmt::format("{}{}", kFlatName, partition.number),
                       .begin = partition.begin,
@@ -208,6 +218,7 @@ void Views::install(const vmdk::PartitionTable& table) {
     }
   }
   partitions_ = std::move(now);
+  types_ = std::move(types);
   retired_ = std::move(gone);
 }
 

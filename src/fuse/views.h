@@ -17,6 +17,7 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <vmdk/disk.h>
@@ -46,7 +47,9 @@ class Views {
   ViewPointer look_up(std::uint64_t folder, std::string_view name) const;
   // A folder's files, in their order.
   std::vector<ViewPointer> listed(std::uint64_t folder) const;
-  // These, and those that the table has no more but somebody has open.
+  // The disk, and each partition with its type, as vmdk::Partition has it.
+  std::vector<std::pair<ViewPointer, std::string>> with_types() const;
+  // All, and those that the table has no more but somebody has open.
   std::vector<ViewPointer> all() const;
 
   bool has_layers() const noexcept { return !layers_.empty(); }
@@ -106,6 +109,7 @@ class Views {
   // Who is where. Held for looking only.
   mutable std::shared_mutex list_mutex_;
   std::vector<ViewPointer> partitions_;  // guarded by list_mutex_
+  std::vector<std::string> types_;       // guarded by list_mutex_: one each
   std::vector<ViewPointer> retired_;     // guarded by list_mutex_: gone from the table, still open
   std::uint64_t next_node_;              // guarded by list_mutex_
 

@@ -55,6 +55,8 @@ std::string mount_info_json(const Options& options, const MountOptions& mount,
   for (const ShownFile& file : files) {
     nlohmann::json entry = {{"startByte", file.begin}, {"bytes", file.length}};
     put_bytes(entry, "name", file.name);
+    if (!file.type.empty())
+      entry["type"] = file.type;
     json["files"].push_back(std::move(entry));
   }
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

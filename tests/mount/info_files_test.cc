@@ -116,6 +116,37 @@ TEST_F(InfoFilesTest, StatsVerbShowsTheFigures) {
   EXPECT_GE(std::stoi(shell_output("grep -c '^writes ' watched")), 2);
 }
 
+// Where there is no second file, the disk itself is asked.
+TEST_F(InfoFilesTest, StatsVerbShowsTheFiguresOfAMountOnAFile) {
+  mount("--cache=none");
+  ASSERT_TRUE(shell("dd if=/dev/zero of=flat bs=64k count=3 conv=notrunc status=none"));
+  const CommandResult json = vmdkctl("stats --json flat");
+  EXPECT_EQ(json.status, 0) << json.to_text();
+  EXPECT_NE(json.out.find("\"writes\":3,\"writtenBytes\":196608"), std::string::npos) << json.out;
+  EXPECT_NE(json.out.find("\"virtualBytes\":8388608"), std::string::npos) << json.out;
+  // Other requests of the kind are what they are on any file.
+  EXPECT_NE(shell_output("blockdev --getsize64 flat 2>&1").find("Inappropriate ioctl"),
+            std::string::npos);
+  ASSERT_TRUE(
+      shell(shell_word(VMDKCTL_PROGRAM) + " stats --watch=1 flat > watched 2> told & sleep 1.5"));
+  unmount();
+  EXPECT_TRUE(eventually([&] { return !shell_output("cat told").empty(); }));
+  EXPECT_NE(shell_output("cat told").find("flat: not readable"), std::string::npos)
+      << shell_output("cat told");
+}
+
+TEST_F(InfoFilesTest, SayWhatEachPartitionIs) {
+  NEEDS_PROGRAM("sfdisk");
+  mount_on_folder();
+  ASSERT_TRUE(shell(
+      "printf 'label: dos\\nsize=1M, type=83\\nsize=1M, type=c\\n' | PATH=$PATH:/sbin:/usr/sbin "
+      "sfdisk -q dir/flat && ls dir"));
+  EXPECT_EQ(shell_output("grep -c '\"type\"' dir/.vmdkfuse/info.json"), "2");
+  EXPECT_EQ(shell_output("grep '\"type\"' dir/.vmdkfuse/info.json | tr -d ' '"),
+            "\"type\":\"0x83\"\n\"type\":\"0x0c\"");
+  unmount("dir");
+}
+
 TEST_F(InfoFilesTest, VerbsForMountsRefuseWhatIsNone) {
   for (const std::string verb : {"stats", "flush"}) {
     const CommandResult none = vmdkctl(verb + " /proc");
@@ -125,9 +156,6 @@ TEST_F(InfoFilesTest, VerbsForMountsRefuseWhatIsNone) {
   }
   EXPECT_EQ(vmdkctl("stats --watch=0 dir").status, 1);
   mount();
-  const CommandResult file = vmdkctl("stats flat");
-  EXPECT_EQ(file.status, 2);
-  EXPECT_NE(file.err.find("mount it on a directory"), std::string::npos) << file.err;
   EXPECT_EQ(vmdkctl("flush flat").status, 0);
   unmount();
 }

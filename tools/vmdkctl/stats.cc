@@ -1,4 +1,10 @@
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -9,6 +15,8 @@
 
 #include <fmt/format.h>
 
+#include "base/mount_figures.h"
+#include "io/unique_fd.h"
 #include "vmdkctl/mounted.h"
 #include "vmdkctl/output.h"
 #include "vmdkctl/verbs.h"
@@ -21,11 +29,34 @@ constexpr unsigned kLongestPause = 86400;  // seconds
 // In the order in which the daemon tells them.
 using Numbers = std::vector<std::pair<std::string, std::uint64_t>>;
 
+vmdk::Error not_readable(const std::filesystem::path& name) {
+  return vmdk::Error::make(vmdk::ErrorCode::kIo, fmt::format("{}: not readable", name.native()));
+}
+
+// What there is only one file to ask of.
+vmdk::Result<std::string> ask(const std::filesystem::path& name) {
+  const vmdk::UniqueFd file(open(name.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file)
+    return vmdk::Error::from_errno(errno, name.native());
+  vmdk::MountFigures figures;
+  if (ioctl(file.get(), vmdk::kAskForFigures, &figures) != 0)
+    return not_readable(name);
+  return std::string(figures.text.data(), strnlen(figures.text.data(), figures.text.size()));
+}
+
 vmdk::Result<Numbers> read_numbers(const MountedDisk& mounted) {
-  const std::filesystem::path name = mounted.mountpoint / ".vmdkfuse/stats";
-  std::ifstream file(name);
+  const std::filesystem::path name =
+      mounted.directory ? mounted.mountpoint / ".vmdkfuse/stats" : mounted.mountpoint;
+  std::ostringstream text;
+  if (mounted.directory) {
+    text << std::ifstream(name).rdbuf();
+  } else {
+    ASSIGN_OR_RETURN(const std::string told, ask(name));
+    text << told;
+  }
+  std::istringstream lines(text.str());
   Numbers numbers;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     auto& [word, number] = numbers.emplace_back();
     if (!(words >> word >> number))
@@ -33,7 +64,7 @@ vmdk::Result<Numbers> read_numbers(const MountedDisk& mounted) {
                                fmt::format("{}: \"{}\" is no number", name.native(), line));
   }
   if (numbers.empty())
-    return vmdk::Error::make(vmdk::ErrorCode::kIo, fmt::format("{}: not readable", name.native()));
+    return not_readable(name);
   return numbers;
 }
 
@@ -51,16 +82,6 @@ void print_numbers(const std::string& mountpoint, const Numbers& numbers, bool j
   }
 }
 
-vmdk::Result<MountedDisk> find_with_stats(const std::string& mountpoint) {
-  ASSIGN_OR_RETURN(const MountedDisk mounted, find_mounted(mountpoint));
-  if (!mounted.directory)
-    return vmdk::Error::make(
-               vmdk::ErrorCode::kUnsupported,
-               fmt::format("{}: a disk mounted on a file tells no figures", mountpoint))
-        .with_hint("mount it on a directory");
-  return mounted;
-}
-
 int run_stats(const Usage& usage, const Arguments& arguments) {
   std::optional<unsigned> pause;
   if (const auto text = arguments.value("watch")) {
@@ -72,7 +93,7 @@ int run_stats(const Usage& usage, const Arguments& arguments) {
     pause = *seconds;
   }
   const std::string& mountpoint = arguments.operands[0];
-  const auto mounted = find_with_stats(mountpoint);
+  const auto mounted = find_mounted(mountpoint);
   if (!mounted) {
     print_error(mounted.error());
     return kFailed;
@@ -99,8 +120,7 @@ Verb stats_verb() {
   return {
       {"stats",
        "MOUNTPOINT",
-       "Says what a mounted disk has done: requests, bytes, commits, lost writes.\n"
-       "For disks that are mounted on a directory.",
+       "Says what a mounted disk has done: requests, bytes, commits, lost writes.",
        {{"json", 0, OptionKind::kFlag, "", "one JSON object a line"},
         {"watch", 0, OptionKind::kValue, "SEC", "again every SEC seconds, until it is unmounted"}},
        1,

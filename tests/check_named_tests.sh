@@ -1,6 +1,6 @@
 #!/bin/bash
-# Checks that every test that a document names exists: `Suite.Name`, and rows of the tables in
-# tests/hostile. Usage: check_named_tests.sh SOURCE_ROOT DOCUMENT...
+# Checks that every test that a document names exists: `Suite.Name`, in C++ or Python, and rows of the
+# tables in tests/hostile. Usage: check_named_tests.sh SOURCE_ROOT DOCUMENT...
 set -eu
 
 root=${1:?usage: check_named_tests.sh SOURCE_ROOT DOCUMENT...}
@@ -8,14 +8,15 @@ shift
 cd "$root"
 
 # shellcheck disable=SC2016
-readonly NAMED='`([A-Z][A-Za-z0-9]*Test\.[A-Za-z0-9]+|B[0-9]+[a-z]?_[A-Za-z0-9_]+|(line|image)_[a-z0-9_]+)`'
+readonly NAMED='`([A-Z][A-Za-z0-9]*Test\.[A-Za-z0-9_]+|B[0-9]+[a-z]?_[A-Za-z0-9_]+|(line|image)_[a-z0-9_]+)`'
 
 missing=0
 checked=0
 
-# is_test SUITE NAME
+# is_test SUITE NAME: of GoogleTest, or a class and a method of Python.
 is_test() {
-  tr '\n' ' ' <"$tests" | grep -Eq "TEST(_F|_P)?\($1, +$2\)"
+  tr '\n' ' ' <"$tests" | grep -Eq "TEST(_F|_P)?\($1, +$2\)" ||
+    grep -rlZE --include='*_test.py' "^class $1\(" tests | xargs -0r grep -qE "^ +def $2\("
 }
 
 is_row() {

@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "tools/completions"))
 import program_help  # noqa: E402  (its folder is an argument)
 
 # Options of other programs, in commands that our documents show.
-FOREIGN = {"buildtype", "cap-add", "cflags", "device", "libs", "now", "rm", "security-opt"}
+FOREIGN = {"buildtype", "cap-add", "cflags", "device", "direct-io", "libs", "now", "privileged", "rm", "security-opt"}
 
 
 def read(name):

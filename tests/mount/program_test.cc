@@ -172,6 +172,25 @@ TEST_F(ProgramTest, FstabLineMounts) {
   unmount();
 }
 
+// What fstab cannot say otherwise; on a folder, too.
+TEST_F(ProgramTest, CommasInOptionsOfFstab) {
+  if (std::string(VMDKFUSE_PROGRAM).find('.') != std::string::npos)
+    GTEST_SKIP() << "mount(8) takes no program with a dot in its path as a type";
+  ASSERT_TRUE(shell("mkdir dir 'a,b' && " + shell_word(VMDKCTL_PROGRAM) +
+                    " snapshot disk.vmdk child.vmdk && mv disk.vmdk 'a,b/c,d.vmdk'"));
+  std::ofstream(path("fstab")) << path("child.vmdk").string() << " " << path("dir").string()
+                               << " fuse." << VMDKFUSE_PROGRAM
+                               << " noauto,parent=" << path("a\\,b/c\\,d.vmdk").string()
+                               << ",ro,mode=444 0 0\n";
+  const CommandResult result = run_command("mount -T " + word("fstab") + " " + word("dir"));
+  ASSERT_EQ(result.status, 0) << result.to_text();
+  EXPECT_EQ(shell_output("ls dir; ls dir/layers; stat -c %a dir/flat"),
+            "flat\nlayers\n0-c,d\n1-child\n444");
+  EXPECT_EQ(shell_output("findmnt -n -o FSTYPE,OPTIONS --target dir").substr(0, 17),
+            "fuse.vmdkfuse ro,");
+  unmount("dir");
+}
+
 TEST_F(ProgramTest, EveryMountFlagIsAccepted) {
   for (const std::string flag : {"dev",
                                  "nodev",

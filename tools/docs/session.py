@@ -45,7 +45,8 @@ class Session:
 
     def run(self, line, status=0):
         """Fails when the line ends with another status than it should."""
-        done = subprocess.run(["bash", "-c", line], cwd=self.folder, env=self.environment, check=False,
+        # Columns, as on a terminal.
+        done = subprocess.run(["bash", "-c", 'ls() { command ls -C "$@"; }\n' + line], cwd=self.folder, env=self.environment, check=False,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               encoding="utf-8", timeout=120)
         if done.returncode != status:

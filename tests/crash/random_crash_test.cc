@@ -1,5 +1,8 @@
 // Crashes of long random workloads.
 
+#include <cstdint>
+#include <ostream>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -49,7 +52,32 @@ SweepPlan plan_for(const SampleDisk& sample, std::uint32_t seed) {
   return plan;
 }
 
-class RandomCrashTest : public ::testing::TestWithParam<SampleKind> {
+// A test for each few sequences: so the long runs can be divided.
+constexpr std::uint32_t kBlocks = 8;
+
+struct Block {
+  SampleKind kind;
+  std::uint32_t number;
+};
+
+void PrintTo(const Block& block, std::ostream* out) {
+  *out << to_string(block.kind) << ", block " << block.number;
+}
+
+std::vector<Block> all_blocks() {
+  std::vector<Block> blocks;
+  for (const SampleKind kind : writable_sample_kinds())
+    for (std::uint32_t number = 0; number < kBlocks; ++number)
+      blocks.push_back({kind, number});
+  return blocks;
+}
+
+std::uint32_t sequences_of_a_block() {
+  const auto blocks = static_cast<std::uint32_t>(writable_sample_kinds().size()) * kBlocks;
+  return (kSequences + blocks - 1) / blocks;
+}
+
+class RandomCrashTest : public ::testing::TestWithParam<Block> {
  protected:
   void TearDown() override { tally_.report(); }
 
@@ -59,9 +87,9 @@ class RandomCrashTest : public ::testing::TestWithParam<SampleKind> {
 // Freed space is used again in these: discards, flushes and writes follow each other many times.
 TEST_P(RandomCrashTest, LongSequence) {
   MemoryFileSystem initial;
-  const SampleDisk sample = build_sample_disk(initial, GetParam());
-  const std::size_t kinds = writable_sample_kinds().size();
-  for (std::uint32_t seed = 1; seed <= (kSequences + kinds - 1) / kinds; ++seed) {
+  const SampleDisk sample = build_sample_disk(initial, GetParam().kind);
+  const std::uint32_t first = GetParam().number * sequences_of_a_block() + 1;
+  for (std::uint32_t seed = first; seed < first + sequences_of_a_block(); ++seed) {
     BoundaryRandom random(
         {.capacity = sample.capacity(), .grain_size = kSampleGrain, .extents = {sample.border}},
         seed);
@@ -78,8 +106,11 @@ TEST_P(RandomCrashTest, LongSequence) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, RandomCrashTest, ::testing::ValuesIn(writable_sample_kinds()),
-                         [](const auto& kind) { return to_string(kind.param); });
+INSTANTIATE_TEST_SUITE_P(Kinds, RandomCrashTest, ::testing::ValuesIn(all_blocks()),
+                         [](const auto& block) {
+                           return to_string(block.param.kind) + std::string("_") +
+                                  std::to_string(block.param.number);
+                         });
 
 }  // namespace
 }  // namespace vmdk::test

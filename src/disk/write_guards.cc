@@ -36,8 +36,8 @@ class ChildSearch {
         real_name_(real_path(image).filename().native()),
         except_(except) {}
 
-  // The name of one; empty: there is none.
-  Result<std::string> find_in(const fs::path& folder) {
+  // The name of one; empty: there is none. `self`: the image's own name there.
+  Result<std::string> find_in(const fs::path& folder, const std::string& self) {
     const auto names = file_system_.list(folder);
     // A folder that may be searched but not listed shows no children.
     if (!names && names.error().code() == ErrorCode::kDenied)
@@ -45,6 +45,8 @@ class ChildSearch {
     if (!names)
       return names.error();
     for (const std::string& name : *names) {
+      if (name == self)
+        continue;
       ASSIGN_OR_RETURN(const bool child, is_child(folder, name));
       if (child)
         return name;
@@ -157,12 +159,12 @@ Status require_no_vmware_locks(FileSystem& file_system, const fs::path& image,
 Status require_no_children(FileSystem& file_system, const fs::path& image,
                            const Descriptor& descriptor, const std::optional<FileId>& except) {
   const fs::path real = real_path(image);
-  std::vector<fs::path> folders{folder_of(real)};
-  if (const fs::path named = real_path(folder_of(image)); named != folders.front())
-    folders.push_back(named);
+  std::vector<fs::path> ways{real};
+  if (fs::path named = real_path(folder_of(image)); named != folder_of(real))
+    ways.push_back(std::move(named) / image.filename());
   ChildSearch search(file_system, image, descriptor, except);
-  for (const fs::path& folder : folders) {
-    const auto child = search.find_in(folder);
+  for (const fs::path& way : ways) {
+    const auto child = search.find_in(folder_of(way), way.filename().native());
     if (!child)
       return children_unknown(image, child.error());
     if (child->empty())

@@ -149,6 +149,21 @@ TEST_F(RefusalsTest, ADescriptorOfWhichASectorIsLost) {
   EXPECT_OK(open_readonly("/vm/d.vmdk"));
 }
 
+// As QEMU leaves it, which ends the text with a NUL and does not clear what was behind.
+TEST_F(RefusalsTest, WhatALongerDescriptorLeftBehindIsNotLost) {
+  ASSERT_OK(build_flat(memory_, "/vm/d.vmdk", {{.length = 64 * kKiB}}));
+  const std::string text = memory_.text("/vm/d.vmdk");
+  const std::string filler(kSectorSize, '\0');
+  for (const std::string left : {"\n", "\"\n", "83647\"\n"}) {
+    SCOPED_TRACE(left);
+    memory_.put("/vm/d.vmdk", text + '\0' + left + filler);
+    EXPECT_OK(open("/vm/d.vmdk"));
+  }
+  // The shortest line that means something.
+  memory_.put("/vm/d.vmdk", text + '\0' + "RW 1 ZERO" + filler);
+  expect_refused("/vm/d.vmdk", "a part of it is lost");
+}
+
 TEST_F(RefusalsTest, MembersOfEveryKindAreKnownByTheirNames) {
   for (const char* member : {"/vm/x-f002.vmdk", "/vm/x-flat.vmdk", "/vm/x-delta.vmdk",
                              "/vm/x-sesparse.vmdk", "/vm/x-rdm.vmdk", "/vm/x-pt.vmdk"}) {

@@ -308,8 +308,8 @@ const std::vector<Row>& chain_rows() {
       chain(
           "B35_two_that_are_each_others",
           [](MemoryFileSystem& files) {
-            put_child(files, "base.bak");
-            put_link(files, "/vm/base.bak", 0x12345678, 0xC0FFEE01, "disk.vmdk");
+            put_child(files, "sub/base.vmdk");
+            put_link(files, "/vm/sub/base.vmdk", 0x12345678, 0xC0FFEE01, "../disk.vmdk");
           },
           "the chain of parents comes back to this file"),
       chain(

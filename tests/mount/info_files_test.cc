@@ -109,7 +109,7 @@ TEST_F(InfoFilesTest, StatsVerbShowsTheFigures) {
   EXPECT_NE(json.out.find("\"schema\":1"), std::string::npos);
   // It ends with the mount.
   ASSERT_TRUE(shell(shell_word(VMDKCTL_PROGRAM) +
-                    " stats --watch=1 dir > watched 2> told & echo $! > watcher; sleep 1.5"));
+                    " stats --watch dir > watched 2> told & echo $! > watcher; sleep 1.5"));
   unmount("dir");
   EXPECT_TRUE(eventually([&] { return !shell_output("cat told").empty(); }));
   EXPECT_NE(shell_output("cat told").find("not readable"), std::string::npos);
@@ -155,6 +155,7 @@ TEST_F(InfoFilesTest, VerbsForMountsRefuseWhatIsNone) {
     EXPECT_EQ(vmdkctl(verb + " nothing").status, 2);
   }
   EXPECT_EQ(vmdkctl("stats --watch=0 dir").status, 1);
+  EXPECT_EQ(vmdkctl("stats --watch= dir").status, 1);
   mount();
   EXPECT_EQ(vmdkctl("flush flat").status, 0);
   unmount();

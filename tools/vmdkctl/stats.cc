@@ -85,7 +85,8 @@ void print_numbers(const std::string& mountpoint, const Numbers& numbers, bool j
 int run_stats(const Usage& usage, const Arguments& arguments) {
   std::optional<unsigned> pause;
   if (const auto text = arguments.value("watch")) {
-    const auto seconds = parse_number_option(usage, "watch", *text, 1, kLongestPause);
+    const auto seconds = parse_number_option(
+        usage, "watch", arguments.list("watch").empty() ? "1" : *text, 1, kLongestPause);
     if (!seconds) {
       print_error(seconds.error());
       return kUsage;
@@ -117,16 +118,16 @@ int run_stats(const Usage& usage, const Arguments& arguments) {
 }  // namespace
 
 Verb stats_verb() {
-  return {
-      {"stats",
-       "MOUNTPOINT",
-       "Says what a mounted disk has done: requests, bytes, commits, lost writes.",
-       {{"json", 0, OptionKind::kFlag, "", "one JSON object a line"},
-        {"watch", 0, OptionKind::kValue, "SEC", "again every SEC seconds, until it is unmounted"}},
-       1,
-       1},
-      run_stats,
-      kFailed};
+  return {{"stats",
+           "MOUNTPOINT",
+           "Says what a mounted disk has done: requests, bytes, commits, lost writes.",
+           {{"json", 0, OptionKind::kFlag, "", "one JSON object a line"},
+            {"watch", 0, OptionKind::kOptionalValue, "SEC",
+             "again every second, or every SEC, until it is\nunmounted"}},
+           1,
+           1},
+          run_stats,
+          kFailed};
 }
 
 }  // namespace vmdkctl

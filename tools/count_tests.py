@@ -60,6 +60,12 @@ def figures_of(test_name, junit, output):
     return sums
 
 
+def last_words(test):
+    """What a failed program said last: a report may have no room for the whole log."""
+    said = (test.get("stderr") or test.get("stdout") or "").split("\n")
+    return "".join(f": {one_line(line)}" for line in [line for line in said if line.strip()][-3:])
+
+
 def count(build, logs):
     """Yields (verdict, name, reason) for every test of the run."""
     junit = ET.parse(logs / "testlog.junit.xml").getroot()
@@ -72,7 +78,7 @@ def count(build, logs):
         for case, verdict, reason in cases:
             failed = failed or verdict == "failed"
             yield verdict, f"{name}.{case}", reason
-        ended = f"{test['result']}, exit status {test['returncode']}"
+        ended = f"{test['result']}, exit status {test['returncode']}{last_words(test)}"
         if test["result"] == "SKIP":
             yield "skipped", name, one_line(test.get("stdout", "")) or "no reason given"
         elif test["result"] != "OK" and not failed:

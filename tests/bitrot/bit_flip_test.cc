@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <random>
 #include <set>
@@ -20,6 +19,7 @@
 #include "bitrot/flip_image.h"
 #include "bitrot/flip_judge.h"
 #include "support/matchers.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {
@@ -27,10 +27,6 @@ namespace {
 constexpr std::size_t kProblemsShown = 10;
 constexpr std::uint64_t kSampledBits = 12;
 constexpr std::uint64_t kOneIn = 4;
-
-bool soak() {
-  return std::getenv("VMDK_SOAK") != nullptr;
-}
 
 using Classes = std::set<std::string>;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -11,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "support/matchers.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {
@@ -28,7 +28,7 @@ std::string findings_of(const CheckReport& report) {
 }  // namespace
 
 std::uint64_t work(std::uint64_t operations) {
-  return std::getenv("VMDK_SOAK") != nullptr ? operations * kSoakFactor : operations;
+  return soak() ? operations * kSoakFactor : operations;
 }
 
 Workload::Workload(FileSystem& file_system, std::filesystem::path image, const Shape& shape,

@@ -250,7 +250,7 @@ TEST_F(ContainersTest, AMountIsSharedWhereTheVolumeIs) {
 
 // Takes minutes: the programs are compiled.
 TEST_F(ContainersTest, TheContainerfileBuilds) {
-  if (!is_soak())
+  if (!soak())
     GTEST_SKIP() << "only among the long runs (VMDK_SOAK)";
   const CommandResult built = engine_->podman(
       std::string("build --network=host --isolation=chroot --build-arg BASE=") + Engine::image() +

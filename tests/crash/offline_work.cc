@@ -13,6 +13,7 @@
 #include "support/crash_file_system.h"
 #include "support/matchers.h"
 #include "support/other_parent.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {

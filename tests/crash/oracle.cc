@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
@@ -14,6 +13,7 @@
 #include <vmdk/check.h>
 
 #include "support/matchers.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {
@@ -262,10 +262,6 @@ std::size_t first_flushed(const CrashFileSystem& files) {
 }
 
 }  // namespace
-
-bool soak() {
-  return std::getenv("VMDK_SOAK") != nullptr;
-}
 
 Verdict judge_state(MemoryFileSystem& state, std::size_t point, const SampleDisk& sample,
                     const SectorHistory& history, const MemoryFileSystem& initial) {

@@ -37,9 +37,6 @@ std::string findings_of(const MemoryFileSystem& state, const SampleDisk& sample)
 std::function<bool(const std::string& file, std::uint64_t offset)> metadata_of(
     const SampleDisk& sample);
 
-// Whether the complete forms run: VMDK_SOAK is set.
-bool soak();
-
 // Which states of a run are judged.
 struct SweepPlan {
   CrashLimits limits = {};

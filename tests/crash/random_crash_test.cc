@@ -14,6 +14,7 @@
 #include "support/boundary_random.h"
 #include "support/matchers.h"
 #include "support/sample_disk.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {

@@ -13,6 +13,7 @@
 #include "crash/write_rules.h"
 #include "support/matchers.h"
 #include "support/sample_disk.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {

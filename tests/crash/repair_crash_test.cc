@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +21,7 @@
 #include "crash/workload.h"
 #include "support/matchers.h"
 #include "support/sample_disk.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {
@@ -203,7 +203,7 @@ class RepairCrashTest : public ::testing::TestWithParam<SampleKind> {
     ASSERT_OK(run.run({{"grains on both sides of the border", Kind::kWrite,
                         sample_.border - 3 * kSampleGrain - 512, 6 * kSampleGrain}}));
     std::size_t found = 0;
-    const std::size_t most = std::getenv("VMDK_SOAK") != nullptr ? 100 : 4;
+    const std::size_t most = soak() ? 100 : 4;
     const CrashLimits limits{.exhaustive_pieces = 4, .of_each_family = 2, .random_subsets = 2};
     for (const std::size_t point : run.files().boundary_points())
       run.files().for_each_state(point, limits, [&](CrashState& state) {

@@ -1,6 +1,5 @@
 // Chains of images of all kinds, put together by chance, beside what they must read as.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -15,6 +14,7 @@
 #include "support/image_builder.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
+#include "support/soak.h"
 #include "support/stream_builder.h"
 
 namespace vmdk::test {
@@ -23,7 +23,7 @@ namespace {
 constexpr unsigned kMostLinks = 5;
 
 unsigned chains() {
-  return std::getenv("VMDK_SOAK") != nullptr ? 5000 : 100;
+  return soak() ? 5000 : 100;
 }
 
 OpenOptions read_only() {

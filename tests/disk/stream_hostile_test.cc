@@ -2,7 +2,6 @@
 // compressed, or a hole that the tables now claim; and what `check` calls clean can be read.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "disk_fixture.h"
+#include "support/soak.h"
 #include "support/stream_builder.h"
 
 namespace vmdk::test {
@@ -144,7 +144,7 @@ class StreamHostileTest : public DiskFixture, public testing::WithParamInterface
 };
 
 TEST_P(StreamHostileTest, NothingWrongIsShown) {
-  const int rounds = std::getenv("VMDK_SOAK") != nullptr ? 300 : 20;
+  const int rounds = soak() ? 300 : 20;
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     build();

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "crash/oracle.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {

@@ -23,6 +23,7 @@
 #include "support/matchers.h"
 #include "support/other_parent.h"
 #include "support/sample_disk.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {

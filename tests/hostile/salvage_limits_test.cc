@@ -1,5 +1,4 @@
 // The largest that a damaged image can ask of --salvage.
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "disk/disk_fixture.h"
 #include "support/esx_builder.h"
 #include "support/heap.h"
+#include "support/soak.h"
 
 namespace vmdk::test {
 namespace {
@@ -98,7 +98,7 @@ class SalvageLimitsTest : public DiskFixture {
 
 // A part of the most that there can be, as all would take minutes here.
 TEST_F(SalvageLimitsTest, DirectoriesTakeTheirShareOfTheMemory) {
-  const std::uint64_t share = std::getenv("VMDK_SOAK") != nullptr ? 16 : 256;
+  const std::uint64_t share = soak() ? 16 : 256;
   const std::size_t one = most_memory_for(1, false);
   for (const bool backwards : {false, true})
     EXPECT_LT(most_memory_for(kMostTables / share, backwards) - one, kMostMemory / share)

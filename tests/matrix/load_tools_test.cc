@@ -30,7 +30,7 @@ TEST_P(MatrixTest, FioTrims) {
 TEST_P(MatrixTest, StressNg) {
   NEEDS_PROGRAM("stress-ng");
   NEEDS_PROGRAM("mkfs.ext4");
-  const std::string seconds = is_soak() ? "20" : "2";
+  const std::string seconds = soak() ? "20" : "2";
   WORKS("mkfs.ext4 -q -F disk");
   WORKS(
       "on_loop disk && mount $loop fs && "

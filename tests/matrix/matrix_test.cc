@@ -6,7 +6,7 @@
 namespace vmdkfuse::test {
 
 std::vector<const char*> matrix_kinds() {
-  if (!is_soak())
+  if (!soak())
     return {"monolithicSparse"};
   return {"monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "child"};
 }

@@ -19,7 +19,7 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 TwinTest::Ends TwinTest::run_on_both(const std::string& job) const {
   const auto run = [&](const std::string& folder) {
     return run_command("cd " + word(folder) + " || exit 99\n" + with_functions(job),
-                       std::chrono::seconds(is_soak() ? 300 : 60));
+                       std::chrono::seconds(soak() ? 300 : 60));
   };
   return {run("plain"), run("ours")};
 }

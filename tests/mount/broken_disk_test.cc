@@ -167,8 +167,8 @@ TEST_F(BrokenDiskTest, AFailedSyncIsToldUntilTheImageIsMountedAnew) {
 // Each write takes its time, and once all stands still: nobody gives up, whoever need not wait
 // does not, and nothing is lost.
 TEST_F(BrokenDiskTest, ASlowDiskIsWaitedFor) {
-  const seconds stall(is_soak() ? 60 : 3);
-  const std::string delay = is_soak() ? "500ms" : "100ms";
+  const seconds stall(soak() ? 60 : 3);
+  const std::string delay = soak() ? "500ms" : "100ms";
   put_host("--filter=delay file raw delay-write=" + delay);
   if (HasFatalFailure() || IsSkipped())
     return;

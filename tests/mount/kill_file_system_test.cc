@@ -164,7 +164,7 @@ TEST_P(KillFileSystemTest, FsyncedFilesAreWholeAndTheJournalIsPlayedBack) {
   ASSERT_FALSE(HasFatalFailure());
   ASSERT_TRUE(shell(make + " flat && mkdir fs"));
   end(0);
-  const int rounds = is_soak() ? 200 : GetParam().rounds;
+  const int rounds = soak() ? 200 : GetParam().rounds;
   for (int i = 0; i < rounds; ++i) {
     SCOPED_TRACE("round " + std::to_string(i));
     round(i, random);

@@ -96,7 +96,7 @@ TEST_F(KillFioTest, WhatWasAnsweredVerifies) {
   NEEDS_PROGRAM("fio");
   BoundaryRandom random({.capacity = kSize});
   create("disk.vmdk", kSize);
-  const int rounds = is_soak() ? 200 : 25;
+  const int rounds = soak() ? 200 : 25;
   for (int i = 0; i < rounds; ++i) {
     SCOPED_TRACE("round " + std::to_string(i));
     round(i, random);

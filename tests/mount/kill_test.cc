@@ -33,7 +33,7 @@ constexpr std::size_t kLongestWrite = 300 * vmdk::kKiB;
 constexpr int kMostOperations = 400;
 
 int rounds() {
-  return is_soak() ? 200 : 12;
+  return soak() ? 200 : 12;
 }
 
 class KillTest : public MountTest {

@@ -199,7 +199,7 @@ TEST_F(MountTest, LittleMemoryIsNoDeadlock) {
   if (!device)
     GTEST_SKIP() << "no loop device to be had";
   ASSERT_TRUE(shell("mount " + *device + " fs"));
-  const auto deadline = steady_clock::now() + (is_soak() ? seconds(600) : seconds(20));
+  const auto deadline = steady_clock::now() + (soak() ? seconds(600) : seconds(20));
   int rounds = 0;
   do {
     // More than the group has, by two writers; each round has to end.

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -193,10 +192,6 @@ void MountTest::end_daemons() const {
   const auto ended = [this] { return !daemon_lives(); };
   if (!eventually(ended))
     kill(daemon(), SIGKILL);
-}
-
-bool is_soak() {
-  return std::getenv("VMDK_SOAK") != nullptr;
 }
 
 bool eventually(const std::function<bool()>& condition) {

@@ -19,6 +19,7 @@
 
 #include "support/child_program.h"
 #include "support/command.h"
+#include "support/soak.h"
 #include "support/temp_dir.h"
 
 namespace vmdkfuse::test {
@@ -26,6 +27,7 @@ namespace vmdkfuse::test {
 using vmdk::test::CommandResult;
 using vmdk::test::run_command;
 using vmdk::test::shell_word;
+using vmdk::test::soak;
 
 inline constexpr std::uint64_t kDiskSize = 8 * vmdk::kMiB;
 
@@ -100,9 +102,6 @@ class MountTest : public ::testing::Test {
   vmdk::test::TempDir dir_;
   std::unique_ptr<vmdk::test::ChildProgram> foreground_;
 };
-
-// Whether the long runs are wanted.
-bool is_soak();
 
 // Waits at most ten seconds for `condition`.
 bool eventually(const std::function<bool()>& condition);

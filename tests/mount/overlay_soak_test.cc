@@ -45,7 +45,7 @@ constexpr int kShortRounds = 2;  // of each base
 
 // How long to go on: VMDK_SOAK_SECONDS, an hour unless stated; without VMDK_SOAK, not at all.
 std::chrono::seconds soak_time() {
-  if (!is_soak())
+  if (!soak())
     return std::chrono::seconds(0);
   const char* const seconds = std::getenv("VMDK_SOAK_SECONDS");
   return std::chrono::seconds(seconds != nullptr ? std::atoi(seconds) : 3600);

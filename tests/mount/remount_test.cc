@@ -39,7 +39,7 @@ const char* name_of(Kind kind) {
 
 // Of all kinds together: 200, and 1000 in the long runs.
 int steps() {
-  return is_soak() ? 250 : 50;
+  return soak() ? 250 : 50;
 }
 
 class RemountTest : public MountTest, public ::testing::WithParamInterface<Kind> {

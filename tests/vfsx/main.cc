@@ -3,7 +3,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
@@ -19,6 +18,7 @@
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 
+#include "support/soak.h"
 #include "support/temp_dir.h"
 #include "vfsx/campaign.h"
 #include "vfsx/disk_subject.h"
@@ -56,10 +56,6 @@ struct Options {
   bool shrink = false;
   CampaignOptions campaign;
 };
-
-bool soak() {
-  return std::getenv("VMDK_SOAK") != nullptr;  // NOLINT(concurrency-mt-unsafe): nobody sets it
-}
 
 // What is not stated: 20 s; with VMDK_SOAK so many operations.
 void complete(CampaignOptions& campaign, const po::variables_map& given) {

@@ -4,7 +4,7 @@ import functools
 import os
 
 from commands import Stopwatch, closing_sync, run
-from job_untar import collect, ext4, loop_device
+from file_trees import collect, ext4, loop_device
 from jobs import Job
 from workspace import MIB
 

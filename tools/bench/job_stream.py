@@ -5,8 +5,8 @@ import functools
 import os
 
 from commands import Stopwatch, run
+from file_trees import archive
 from job_fio import fio, rates
-from job_untar import archive
 from jobs import DAEMON_PEERS, Job
 from workspace import MIB
 

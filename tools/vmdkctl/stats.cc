@@ -3,9 +3,11 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -33,8 +35,12 @@ vmdk::Error not_readable(const std::filesystem::path& name) {
   return vmdk::Error::make(vmdk::ErrorCode::kIo, fmt::format("{}: not readable", name.native()));
 }
 
-// What there is only one file to ask of.
-vmdk::Result<std::string> ask(const std::filesystem::path& name) {
+// Lines of a word and a number. In a directory they are a file; else there is only the disk to ask.
+vmdk::Result<std::string> read_text(const std::filesystem::path& name, bool directory) {
+  if (directory) {
+    std::ifstream file(name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }
   const vmdk::UniqueFd file(open(name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file)
     return vmdk::Error::from_errno(errno, name.native());
@@ -47,21 +53,15 @@ vmdk::Result<std::string> ask(const std::filesystem::path& name) {
 vmdk::Result<Numbers> read_numbers(const MountedDisk& mounted) {
   const std::filesystem::path name =
       mounted.directory ? mounted.mountpoint / ".vmdkfuse/stats" : mounted.mountpoint;
-  std::ostringstream text;
-  if (mounted.directory) {
-    text << std::ifstream(name).rdbuf();
-  } else {
-    ASSIGN_OR_RETURN(const std::string told, ask(name));
-    text << told;
-  }
-  std::istringstream lines(text.str());
+  ASSIGN_OR_RETURN(const std::string text, read_text(name, mounted.directory));
+  std::istringstream words(text);
   Numbers numbers;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    auto& [word, number] = numbers.emplace_back();
-    if (!(words >> word >> number))
+  for (std::string word; words >> word;) {
+    std::uint64_t number = 0;
+    if (!(words >> number))
       return vmdk::Error::make(vmdk::ErrorCode::kIo,
-                               fmt::format("{}: \"{}\" is no number", name.native(), line));
+                               fmt::format("{}: \"{}\" has no number", name.native(), word));
+    numbers.emplace_back(word, number);
   }
   if (numbers.empty())
     return not_readable(name);

@@ -122,26 +122,33 @@ bool GrainAllocator::is_in_window(std::uint64_t grain) const noexcept {
   });
 }
 
-// The stream that a request for `count` grains at `first` continues, if there is one.
+// The stream that a request for `count` grains at `first` continues, if there is one: of those
+// whose end is near, the nearest. A window that still waits for an early request is behind the
+// stream.
 std::optional<GrainAllocator::StreamEnd> GrainAllocator::stream_before(std::uint64_t first,
                                                                        std::uint64_t count) const {
   const std::uint64_t slack = std::max(kLeastSlack, kSlackRequests * count);
-  const auto continues = [&](std::uint64_t end) { return end <= first && first - end <= slack; };
+  std::optional<StreamEnd> nearest;
+  const auto consider = [&](const StreamEnd& stream) {
+    if (stream.end > first || first - stream.end > slack || is_in_window(stream.end))
+      return;
+    if (!nearest)
+      nearest = stream;
+    nearest->end = std::max(nearest->end, stream.end);
+    nearest->next_length = std::max(nearest->next_length, stream.next_length);
+  };
   for (const Window& window : windows_)
-    if (const std::uint64_t end = window.first + window.taken.size(); continues(end))
-      return StreamEnd{end, kWindowGrowth * window.taken.size()};
-  const auto recent = std::find_if(recent_.rbegin(), recent_.rend(),
-                                   [&](const StreamEnd& stream) { return continues(stream.end); });
-  if (recent == recent_.rend())
-    return std::nullopt;
-  return *recent;
+    consider({window.first + window.taken.size(), kWindowGrowth * window.taken.size()});
+  for (const StreamEnd& stream : recent_)
+    consider(stream);
+  return nearest;
 }
 
 bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool partial) {
   if (batch_ <= 1)
     return false;
   const auto stream = stream_before(first, count);
-  if (!stream || is_in_window(stream->end) || is_in_window(first))
+  if (!stream || is_in_window(first))
     return false;
   // A window whose grains are all used has done its work.
   std::erase_if(windows_, [](const Window& window) {

@@ -134,6 +134,19 @@ TEST_F(GrainAllocatorTest, OrderOfArrivalDoesNotMatterToAStream) {
   EXPECT_LE((last - begin) / kGrain, 2100U) << "the windows leave large gaps";
 }
 
+TEST_F(GrainAllocatorTest, RequestsThatOvertakeEachOtherBetweenTwoWindowsLeaveOneRun) {
+  constexpr std::uint64_t kRequest = 16;
+  auto allocator = make();
+  const std::uint64_t begin = take(allocator, 0, kRequest);
+  // The first window is of four requests. Its last one comes after the first of the next window.
+  std::vector<std::uint64_t> order = {1, 2, 3, 5, 4};
+  for (std::uint64_t request = 6; request < 512; ++request)
+    order.push_back(request);
+  for (const std::uint64_t request : order)
+    EXPECT_EQ(take(allocator, request * kRequest, kRequest), begin + request * kRequest * kGrain)
+        << "request " << request;
+}
+
 TEST_F(GrainAllocatorTest, ReversedNeighboursInOneWindowAreInOrder) {
   auto allocator = make();
   const std::uint64_t begin = take(allocator, 0, 1);

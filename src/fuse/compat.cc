@@ -33,6 +33,18 @@ void ignore_interrupts([[maybe_unused]] fuse_conn_info& connection) noexcept {
 #endif
 }
 
+bool knows_kill_privileges() noexcept {
+  return HAVE_HANDLE_KILLPRIV_V2 != 0;
+}
+
+bool set_kill_privileges([[maybe_unused]] fuse_conn_info& connection) noexcept {
+#if HAVE_HANDLE_KILLPRIV_V2
+  return set_capability(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, true);
+#else
+  return false;
+#endif
+}
+
 #if HAVE_PARALLEL_DIRECT_WRITES_FIELD
 
 int reply_open(fuse_req_t request, const OpenReply& reply, unsigned) noexcept {

@@ -20,6 +20,11 @@ void allow_mapping_of_direct_files(fuse_conn_info& connection) noexcept;
 // Tells the library that no handler looks at interrupts, which spares it a lock on each request.
 void ignore_interrupts(fuse_conn_info& connection) noexcept;
 
+// Whether the library has FUSE_HANDLE_KILLPRIV_V2 among its capabilities (privilege_promise.h).
+bool knows_kill_privileges() noexcept;
+// Asks for it. Returns whether it is on; never where the library does not know it.
+bool set_kill_privileges(fuse_conn_info& connection) noexcept;
+
 struct OpenReply {
   std::uint64_t handle = 0;
   bool direct_io = false;

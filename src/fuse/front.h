@@ -11,6 +11,7 @@
 #include "fuse/attributes.h"
 #include "fuse/error_log.h"
 #include "fuse/notifier.h"
+#include "fuse/privilege_promise.h"
 #include "fuse/server.h"
 #include "fuse/statistics.h"
 #include "fuse/text_files.h"
@@ -40,12 +41,14 @@ struct Front {
   // What the mount has done, as its file `stats` has it. Any thread; constant once requests come.
   std::function<std::string()> figures;
   TextFiles texts;
+  PrivilegePromise privilege_promise;
   Notifier notifier;
   std::function<void()> on_last_close;
 
   // Settled by INIT.
   unsigned protocol_minor = 0;
   bool writeback = false;
+  bool has_extended_attributes = false;
   std::function<void()> on_init;
 
   // Writes inside the disk that failed after the kernel had accepted them from somebody, and the

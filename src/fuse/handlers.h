@@ -90,6 +90,7 @@ bool keep_text(fuse_req_t request, Front& front, fuse_ino_t node) noexcept;
 void add_name_handlers(fuse_lowlevel_ops& handlers) noexcept;
 void add_open_handlers(fuse_lowlevel_ops& handlers) noexcept;
 void add_data_handlers(fuse_lowlevel_ops& handlers) noexcept;
+void add_attribute_handlers(fuse_lowlevel_ops& handlers) noexcept;
 void add_figures_handler(fuse_lowlevel_ops& handlers) noexcept;
 
 }  // namespace vmdkfuse

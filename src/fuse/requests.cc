@@ -29,6 +29,7 @@ void on_init(void* user_data, fuse_conn_info* connection) noexcept {
   front.writeback = set(FUSE_CAP_WRITEBACK_CACHE, front.options.cache == CacheMode::kWriteback);
   compat::allow_mapping_of_direct_files(*connection);
   compat::ignore_interrupts(*connection);
+  front.has_extended_attributes = front.privilege_promise.make(*connection);
   if (front.options.max_read != 0)
     connection->max_read = front.options.max_read;
   front.protocol_minor = connection->proto_minor;
@@ -57,6 +58,7 @@ fuse_lowlevel_ops request_handlers() noexcept {
   add_name_handlers(handlers);
   add_open_handlers(handlers);
   add_data_handlers(handlers);
+  add_attribute_handlers(handlers);
   add_figures_handler(handlers);
   return handlers;
 }

@@ -95,6 +95,8 @@ Status Server::Impl::attach(int device) {
     return Error::make(ErrorCode::kIo, fmt::format("{}: not served: {}", front_.options.mountpoint,
                                                    log_.take_collected()));
   }
+  if (!PrivilegePromise::watch(*session_))
+    return Error::from_errno(ENOMEM, front_.options.mountpoint);
   log_.take_collected();
   front_.on_init = [this] {
     const std::lock_guard lock(mutex_);

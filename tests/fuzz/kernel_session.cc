@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <memory>
+#include <string>
 
 #include "fuse/compat.h"
 #include "fuse/front.h"
@@ -17,11 +18,19 @@ namespace {
 // libfuse gives the session's user data to the handlers, who take a Front; so this is found here.
 KernelSide* present = nullptr;
 
-ssize_t read_message(int, void* buffer, std::size_t length, void*) {
-  return present->read({static_cast<std::byte*>(buffer), length});
+vmdkfuse::PrivilegePromise& promise_of(void* user_data) {
+  return static_cast<vmdkfuse::Front*>(user_data)->privilege_promise;
 }
 
-ssize_t take_answer(int, iovec* parts, int count, void*) {
+ssize_t read_message(int, void* buffer, std::size_t length, void* user_data) {
+  const ssize_t got = present->read({static_cast<std::byte*>(buffer), length});
+  if (got > 0)
+    promise_of(user_data).see_request(buffer, static_cast<std::size_t>(got));
+  return got;
+}
+
+ssize_t take_answer(int, iovec* parts, int count, void* user_data) {
+  promise_of(user_data).see_answer(parts, count);
   return present->writev({parts, static_cast<std::size_t>(count)});
 }
 
@@ -51,6 +60,7 @@ int serve(vmdkfuse::Front& front) {
           "a session takes its messages from here");
   log.take_collected();
   front.on_init = [] {};
+  front.figures = [] { return std::string("reads 0\n"); };
   front.show_time = [] {};
   front.notifier.start({.refresh_attributes = [] {},
                         .refresh_blocks = [] {},

@@ -16,6 +16,7 @@ constexpr std::size_t kPrefix = 4;         // of a message in an input
 constexpr std::size_t kMostMessages = 96;  // of one input
 // Longer than any structure of a request, and it ends the names behind one.
 constexpr std::size_t kPadding = 256;
+constexpr std::uint64_t kFirstBehindInit = 2;  // number of a request
 
 template <class T>
 T load(std::span<const std::byte> bytes) {
@@ -67,12 +68,12 @@ std::size_t structure_of(std::uint32_t opcode) {
   return opcode == FUSE_WRITE ? sizeof(fuse_write_in) : 0;
 }
 
-std::vector<std::byte> sane_init() {
+std::vector<std::byte> sane_init(std::uint32_t offered) {
   fuse_init_in in{};
   in.major = FUSE_KERNEL_VERSION;
   in.minor = FUSE_KERNEL_MINOR_VERSION;
   in.max_readahead = 128 * 1024;
-  in.flags = ~std::uint32_t{0};
+  in.flags = offered;
   in.flags2 = ~std::uint32_t{0};
   std::vector<std::byte> body(sizeof in);
   store(std::span(body), in);
@@ -86,10 +87,11 @@ std::uint64_t inside(std::uint64_t capacity, std::uint64_t at, std::uint64_t len
 
 }  // namespace
 
-KernelSide::KernelSide(std::span<const std::byte> input, const ReferenceDisk& shown)
+KernelSide::KernelSide(std::span<const std::byte> input, const ReferenceDisk& shown,
+                       std::uint32_t offered)
     : shown_(shown) {
   std::size_t interrupts = 0;
-  add(FUSE_INIT, 0, sane_init());
+  add(FUSE_INIT, 0, sane_init(offered));
   while (input.size() >= kPrefix && messages_.size() < kMostMessages) {
     const auto opcode = opcode_of(std::to_integer<std::uint8_t>(input[0]));
     const auto node = node_of(std::to_integer<std::uint8_t>(input[1]));
@@ -102,7 +104,7 @@ KernelSide::KernelSide(std::span<const std::byte> input, const ReferenceDisk& sh
     interrupts += opcode == FUSE_INTERRUPT ? 1 : 0;
   }
   // libfuse keeps an interrupt until the next request, for each one.
-  add(FUSE_INIT, 0, sane_init());
+  add(FUSE_INIT, 0, sane_init(offered));
   for (std::size_t i = 0; i < interrupts; ++i)
     add(FUSE_STATFS, 1, {});
 }
@@ -168,7 +170,7 @@ ssize_t KernelSide::writev(std::span<const iovec> parts) {
 }
 
 // Of a request that was answered with success.
-void KernelSide::take_data(const Request& request, std::span<const std::byte> answer) {
+void KernelSide::take_data(Request& request, std::span<const std::byte> answer) {
   const std::uint64_t capacity = shown_.capacity();
   if (request.opcode == FUSE_READ) {
     const auto in = load<fuse_read_in>(request.body);
@@ -187,6 +189,13 @@ void KernelSide::take_data(const Request& request, std::span<const std::byte> an
     const auto in = load<fuse_fallocate_in>(request.body);
     if (const std::uint64_t length = inside(capacity, in.offset, in.length); length > 0)
       shown_.zero(in.offset, length);
+  } else if (request.opcode == FUSE_GETXATTR || request.opcode == FUSE_LISTXATTR) {
+    const auto in = load<fuse_getxattr_in>(request.body);
+    require(in.size == 0 ? answer.size() == sizeof(fuse_getxattr_out) : answer.size() <= in.size,
+            "attributes fit where they are asked for");
+    request.answer.assign(answer.begin(), answer.end());
+  } else if (request.opcode == FUSE_INIT) {
+    request.answer.assign(answer.begin(), answer.end());
   }
 }
 
@@ -200,10 +209,21 @@ void KernelSide::require_answers() const {
 }
 
 std::optional<int> KernelSide::answer_to(std::size_t index) const {
-  constexpr std::uint64_t kFirst = 2;  // behind INIT
-  const auto found = requests_.find(kFirst + index);
+  const auto found = requests_.find(kFirstBehindInit + index);
   return found != requests_.end() && found->second.answers > 0 ? std::optional(found->second.error)
                                                                : std::nullopt;
+}
+
+std::span<const std::byte> KernelSide::attribute_answer(std::size_t index) const {
+  const auto found = requests_.find(kFirstBehindInit + index);
+  return found != requests_.end() ? std::span<const std::byte>(found->second.answer)
+                                  : std::span<const std::byte>();
+}
+
+std::uint32_t KernelSide::accepted() const {
+  constexpr std::uint64_t kInit = 1;
+  const auto found = requests_.find(kInit);
+  return found != requests_.end() ? load<fuse_init_out>(found->second.answer).flags : 0;
 }
 
 std::vector<std::byte> kernel_message(std::uint8_t opcode, std::uint8_t node,

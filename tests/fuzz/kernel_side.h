@@ -26,8 +26,9 @@ namespace vmdk::test {
 class KernelSide {
  public:
   // `shown`: the disk. Everything that a READ shows is compared with it and with the WRITEs and
-  // FALLOCATEs that were answered as done.
-  KernelSide(std::span<const std::byte> input, const ReferenceDisk& shown);
+  // FALLOCATEs that were answered as done. `offered`: the flags of INIT.
+  KernelSide(std::span<const std::byte> input, const ReferenceDisk& shown,
+             std::uint32_t offered = ~std::uint32_t{0});
 
   // As read(2) and writev(2) of /dev/fuse. -1 with ENODEV: the mount is gone.
   ssize_t read(std::span<std::byte> into);
@@ -44,6 +45,10 @@ class KernelSide {
 
   // The errno (0: success) that the input's message `index` was answered with; nullopt: it was not.
   std::optional<int> answer_to(std::size_t index) const;
+  // What GETXATTR or LISTXATTR, message `index`, was answered with.
+  std::span<const std::byte> attribute_answer(std::size_t index) const;
+  // The flags in the answer to INIT.
+  std::uint32_t accepted() const;
 
   const ReferenceDisk& shown() const noexcept { return shown_; }
 
@@ -52,13 +57,14 @@ class KernelSide {
     std::uint32_t opcode = 0;
     std::vector<std::byte> body;
     int answers = 0;
-    int error = 0;  // of the answer
+    int error = 0;                  // of the answer
+    std::vector<std::byte> answer;  // of INIT and what asks for attributes
   };
 
   using Bytes = std::vector<std::byte>;
 
   void add(std::uint32_t opcode, std::uint64_t node, std::span<const std::byte> body);
-  void take_data(const Request& request, std::span<const std::byte> answer);
+  void take_data(Request& request, std::span<const std::byte> answer);
 
   std::deque<Bytes> messages_;
   std::size_t refused_reads_ = 0;

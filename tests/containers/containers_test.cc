@@ -257,12 +257,27 @@ TEST_F(ContainersTest, TheContainerfileBuilds) {
           " -f " SOURCE_ROOT "/tools/container/Containerfile -t localhost/built " SOURCE_ROOT,
       std::chrono::minutes(20));
   ASSERT_EQ(built.status, 0) << built.to_text();
-  const CommandResult used = engine_->podman(
-      "run --rm --network=none " + may_mount() + " localhost/built sh -ec " +
-      shell_word("cd /tmp && vmdkctl create disk.vmdk 64M && mkdir m x && vmdkfuse disk.vmdk m && "
-                 "mkfs.ext4 -q -F m/flat && fuse2fs -o fakeroot m/flat x && echo hello > x/f && "
-                 "umount x && until vmdkfuse -u m; do sleep 0.1; done && vmdkctl check disk.vmdk"));
-  EXPECT_EQ(used.status, 0) << used.to_text();
+  const auto in_built = [&](const std::string& flags, const std::string& words) {
+    const CommandResult result =
+        engine_->podman(std::string("run --rm ") + Engine::limits() + " -v " + word("") + ":/w " +
+                        flags + " localhost/built " + words);
+    EXPECT_EQ(result.status, 0) << words << "\n" << result.to_text();
+    return result.out;
+  };
+  EXPECT_THAT(in_built("", ""), HasSubstr("Usage: vmdkfuse [OPTION...] IMAGE MOUNTPOINT"));
+  // The lines of the README.
+  in_built("", "vmdkctl convert --type=raw /w/disk.vmdk /w/app.raw");
+  EXPECT_TRUE(shell("cmp app.raw raw"));
+  EXPECT_THAT(
+      in_built(may_mount(), "sh -c " + shell_word("mkdir m x && vmdkfuse -r /w/disk.vmdk m && "
+                                                  "fuse2fs -o fakeroot,ro m/flat1 x && ls x")),
+      HasSubstr("hello"));
+  in_built(
+      may_mount(),
+      "sh -ec " + shell_word("cd /tmp && vmdkctl create disk.vmdk 64M && mkdir m x && "
+                             "vmdkfuse disk.vmdk m && mkfs.ext4 -q -F m/flat && "
+                             "fuse2fs -o fakeroot m/flat x && echo hello > x/f && umount x && "
+                             "until vmdkfuse -u m; do sleep 0.1; done && vmdkctl check disk.vmdk"));
 }
 
 }  // namespace

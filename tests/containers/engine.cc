@@ -35,6 +35,10 @@ const char* Engine::image() noexcept {
   return kImage;
 }
 
+const char* Engine::limits() noexcept {
+  return kLimits;
+}
+
 std::string Engine::command_line(const std::string& arguments) const {
   const std::string folder = dir_.path().string();
   return "podman --root " + shell_word(folder + "/root") + " --runroot " +

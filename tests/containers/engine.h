@@ -46,6 +46,9 @@ class Engine {
   // The image's name, which stands after the flags.
   static const char* image() noexcept;
 
+  // Flags for every container, of any image.
+  static const char* limits() noexcept;
+
  private:
   Engine() = default;
 

@@ -21,6 +21,8 @@ void MatrixTest::make_image(std::uint64_t size) {
   if (kind == "child") {
     create("base.vmdk", size);
     options.parent = path("base.vmdk");
+    // Without, it refuses discards, which a plain file takes.
+    options.zeroed_grains = true;
   }
   create("disk.vmdk", size, options);
 }

@@ -54,6 +54,16 @@ std::filesystem::path folder_of_root() {
   return std::filesystem::path("/run") / kFolderName;
 }
 
+std::filesystem::path folder_of_session(uid_t user) {
+  return std::filesystem::path("/run/user") / std::to_string(user) / kFolderName;
+}
+
+// Of a user who has no session, as in a container. Anybody can be there first, who only keeps the
+// user's sockets from being made: in a sticky folder nobody else can replace what is the user's.
+std::filesystem::path folder_in_tmp(uid_t user) {
+  return fmt::format("/tmp/{}-{}", kFolderName, user);
+}
+
 // Others may know a name in it and go through it, nothing more.
 bool is_ours_alone(const struct stat& found) noexcept {
   return S_ISDIR(found.st_mode) && found.st_uid == geteuid() && (found.st_mode & 066U) == 0;
@@ -101,6 +111,14 @@ UniqueFd lock_folder(const std::filesystem::path& folder) noexcept {
   return lock;
 }
 
+// Whether nobody but the user, or root, has put there what is in the folder.
+bool is_kept_by(const std::filesystem::path& folder, uid_t user) {
+  struct stat found {};
+
+  return lstat(folder.c_str(), &found) == 0 && S_ISDIR(found.st_mode) &&
+         (found.st_uid == user || found.st_uid == 0) && (found.st_mode & 022U) == 0;
+}
+
 std::optional<ucred> peer_of(int socket) noexcept {
   ucred peer{};
   socklen_t length = sizeof peer;
@@ -111,32 +129,30 @@ std::optional<ucred> peer_of(int socket) noexcept {
 
 }  // namespace
 
-std::optional<std::filesystem::path> control_folder() {
+std::filesystem::path control_folder() {
   if (geteuid() == 0)
     return folder_of_root();
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && *runtime == '/')
     return std::filesystem::path(runtime) / kFolderName;
   // Where the variable is missing (su, cron), the folder that it would name is often there.
-  const auto usual = std::filesystem::path("/run/user") / std::to_string(geteuid());
+  const auto usual = folder_of_session(geteuid());
 
   struct stat found {};
 
-  if (lstat(usual.c_str(), &found) != 0 || !is_ours_alone(found))
-    return std::nullopt;
-  return usual / kFolderName;
+  if (lstat(usual.parent_path().c_str(), &found) == 0 && is_ours_alone(found))
+    return usual;
+  return folder_in_tmp(geteuid());
 }
 
 Result<ControlName> ControlName::bind(dev_t device, std::optional<uid_t> owner, UniqueFd& socket) {
   const auto folder = control_folder();
-  if (!folder)
-    return Error::make(ErrorCode::kUnsupported, "there is no XDG_RUNTIME_DIR");
-  RETURN_IF_ERROR(require_own_parent(*folder));
-  RETURN_IF_ERROR(make_private_folder(*folder, owner.has_value()));
-  std::filesystem::path path = *folder / socket_name(device);
+  RETURN_IF_ERROR(require_own_parent(folder));
+  RETURN_IF_ERROR(make_private_folder(folder, owner.has_value()));
+  std::filesystem::path path = folder / socket_name(device);
   ASSIGN_OR_RETURN(const sockaddr_un address, address_of(path));
   UniqueFd made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const UniqueFd lock = lock_folder(*folder);
+  const UniqueFd lock = lock_folder(folder);
   // The number is ours now, so a name left by somebody who died is of no use to anybody.
   unlink(path.c_str());
 
@@ -194,14 +210,12 @@ void ControlSocket::say(std::string line) {
 }
 
 std::optional<ControlClient> ControlClient::connect(dev_t device, std::optional<uid_t> owner) {
-  std::vector<std::filesystem::path> folders;
-  if (auto own = control_folder())
-    folders.push_back(*std::move(own));
-  if (geteuid() != 0)
-    folders.push_back(folder_of_root());
-  else if (owner && *owner != 0)
-    folders.push_back(std::filesystem::path("/run/user") / std::to_string(*owner) / kFolderName);
-  for (const auto& folder : folders) {
+  const uid_t user = geteuid() == 0 && owner ? *owner : geteuid();
+  // Ours may have been another one when the disk was mounted.
+  for (const auto& folder :
+       {control_folder(), folder_of_root(), folder_of_session(user), folder_in_tmp(user)}) {
+    if (!is_kept_by(folder, user))
+      continue;
     const auto address = address_of(folder / socket_name(device));
     UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!address || !socket || ::connect(socket.get(), general(*address), sizeof *address) != 0)

@@ -21,8 +21,8 @@
 
 namespace vmdkfuse {
 
-// Where a daemon of this user listens; nullopt when there is no such folder.
-std::optional<std::filesystem::path> control_folder();
+// Where a daemon of this user listens.
+std::filesystem::path control_folder();
 
 // The name of a daemon's socket.
 class ControlName {

@@ -27,11 +27,6 @@ const dev_t kDevice = makedev(4000, 1234);
 
 class ControlSocketTest : public testing::Test {
  protected:
-  void SetUp() override {
-    if (!control_folder())
-      GTEST_SKIP() << "no folder for sockets: XDG_RUNTIME_DIR is not set";
-  }
-
   // A daemon that listens under its name.
   struct Daemon {
     ControlName name;
@@ -127,8 +122,68 @@ class PlantedFolderTest : public testing::Test {
     });
   }
 
+  // What the user gets who has no session: he binds a socket and looks for it, for which he may
+  // have one.
+  static std::string bind_without_session(const std::string& later) {
+    return vmdk::test::in_child_process([&]() -> std::string {
+      unsetenv("XDG_RUNTIME_DIR");
+      if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0)
+        return "not that user";
+      vmdk::UniqueFd socket;
+      const auto name = ControlName::bind(kDevice, std::nullopt, socket);
+      if (!name)
+        return name.error().message();
+      const auto listening = ControlSocket::listen(std::move(socket), 7);
+      if (!later.empty())
+        setenv("XDG_RUNTIME_DIR", later.c_str(), 1);
+      return listening && ControlClient::connect(kDevice, std::nullopt) ? "found" : "lost";
+    });
+  }
+
+  static constexpr const char* kInTmp = "/tmp/vmdkfuse-61234";
+
+  void TearDown() override { std::filesystem::remove_all(kInTmp); }
+
   vmdk::test::TempDir dir_;
 };
+
+TEST_F(PlantedFolderTest, WithoutASessionItIsInTmp) {
+  EXPECT_EQ(bind_without_session(""), "found");
+  EXPECT_EQ(bind_without_session((dir_ / "run").string()), "found");
+
+  struct stat made {};
+
+  ASSERT_EQ(lstat(kInTmp, &made), 0);
+  EXPECT_EQ(made.st_uid, kUser);
+  EXPECT_EQ(made.st_mode, S_IFDIR | 0700U);
+}
+
+TEST_F(PlantedFolderTest, AStrangersInTmpIsNot) {
+  std::filesystem::create_directory(kInTmp);
+  ASSERT_EQ(lchown(kInTmp, kStranger, kStranger), 0);
+  ASSERT_EQ(chmod(kInTmp, 0777), 0);
+  EXPECT_EQ(bind_without_session(""), std::string(kInTmp) + ": not a folder of ours alone");
+}
+
+// What a stranger puts there leads nobody to a socket, not even to the user's own.
+TEST_F(PlantedFolderTest, ALinkInAStrangersFolderIsNotFollowed) {
+  ASSERT_EQ(bind_in("run"), "bound");
+  std::filesystem::create_directory(kInTmp);
+  std::filesystem::create_symlink(dir_ / "run/vmdkfuse/4000:1234",
+                                  std::filesystem::path(kInTmp) / "4000:1234");
+  ASSERT_EQ(lchown(kInTmp, kStranger, kStranger), 0);
+  const std::string found = vmdk::test::in_child_process([&]() -> std::string {
+    vmdk::UniqueFd socket;
+    setenv("XDG_RUNTIME_DIR", (dir_ / "run").c_str(), 1);
+    if (setresgid(kUser, kUser, kUser) != 0 || setresuid(kUser, kUser, kUser) != 0)
+      return "not that user";
+    const auto name = ControlName::bind(kDevice, std::nullopt, socket);
+    const auto listening = ControlSocket::listen(std::move(socket), 7);
+    unsetenv("XDG_RUNTIME_DIR");
+    return ControlClient::connect(kDevice, std::nullopt) ? "found" : "lost";
+  });
+  EXPECT_EQ(found, "lost");
+}
 
 TEST_F(PlantedFolderTest, OursIsUsed) {
   EXPECT_EQ(bind_in("run"), "bound");

@@ -1,8 +1,7 @@
 // A program that uses the library: says what a disk is, and changes it in a snapshot beside it.
 //
-//   c++ -std=c++20 $(pkg-config --cflags vmdkfuse) example.cc $(pkg-config --libs vmdkfuse) -o
-//   example
-//   ./example disk.vmdk snapshot.vmdk
+//   c++ -std=c++20 $(pkg-config --cflags vmdkfuse) example.cc $(pkg-config --libs vmdkfuse)
+//   ./a.out disk.vmdk snapshot.vmdk
 #include <cstddef>
 #include <iostream>
 #include <string_view>

@@ -10,11 +10,12 @@ inline constexpr const char* kInUseHint = "stop the program that uses it";
 
 // Of an image that cannot be written to, while reading it and writing beside it are possible.
 inline constexpr const char* kReadOnlyHint =
-    "-r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it";
+    "vmdkfuse -r mounts it read-only, vmdkfuse --overlay=FILE keeps it as it is and writes to a "
+    "child of it";
 
 // Of one that never can be written to.
 inline std::string never_writable_hint() {
-  return std::string(kReadOnlyHint) + "; vmdkctl convert makes a copy that can be written to";
+  return std::string(kReadOnlyHint) + ", vmdkctl convert makes a copy that can be written to";
 }
 
 // Of an image of which a part is missing or damaged.

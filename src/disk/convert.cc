@@ -254,15 +254,17 @@ Result<std::vector<fs::path>> convert_image(FileSystem& file_system, ByteSource&
 Status convert_to_sink(FileSystem& file_system, ByteSource& source, ByteSink& sink,
                        const ConvertOptions& options) {
   const fs::path name = "disk.vmdk";  // what a stream calls itself
-  RETURN_IF_ERROR(check_options(name, source, options));
+  const fs::path output = "standard output";
+  RETURN_IF_ERROR(check_options(output, source, options));
   if (options.verify)
-    return refuse(name, "what was written to a pipe cannot be read back");
+    return refuse(output, "what was written to a pipe cannot be read back");
   if (!options.type) {
     RETURN_IF_ERROR(copy_to_sink(source, DiskOffset(0), source.capacity(), sink, options));
     return options.input_ended ? options.input_ended() : Status{};
   }
   if (!is_stream(options))
-    return refuse(name, "only streamOptimized and raw are written from the first byte to the last");
+    return refuse(output,
+                  "only streamOptimized and raw are written from the first byte to the last");
   ASSIGN_OR_RETURN(const CreatePlan plan, plan_conversion(file_system, name, source, options));
   return write_stream(source, plan, options, sink);
 }

@@ -38,6 +38,8 @@ std::string read_value(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> tune_bdi(dev_t device) {
+  if (geteuid() != 0)
+    return {"--tune-bdi: nothing was changed: only root can"};
   std::vector<std::string> lines;
   for (const Setting& setting : kSettings) {
     const std::string path =

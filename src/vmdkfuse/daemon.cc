@@ -1,9 +1,11 @@
 #include "vmdkfuse/daemon.h"
 
+#include <pwd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -174,10 +176,23 @@ Status Daemon::interrupted() const {
   return {};
 }
 
+// Why fusermount3 refuses to mount for an ordinary user, where that can be seen; else empty.
+std::string wish_of_fusermount(const std::string& mountpoint) {
+  if (geteuid() == 0)
+    return "";
+  if (getpwuid(geteuid()) == nullptr)
+    return fmt::format(
+        "fusermount3 mounts only for users with a name, and {} has none in /etc/passwd", geteuid());
+  if (access(mountpoint.c_str(), W_OK) != 0)
+    return "fusermount3 mounts only over a file or directory that the user may write to";
+  return "";
+}
+
 Status Daemon::mount() {
   ASSIGN_OR_RETURN(MountOptions plan, plan_mount(options_, mountpoint_, *disk_, log_.sink()));
-  plan.info = [this, shown = plan] {
-    return mount_info_json(options_, shown, *disk_, server_->shown());
+  std::error_code gone;
+  plan.info = [this, shown = plan, folder = std::filesystem::current_path(gone)] {
+    return mount_info_json(folder, options_, shown, *disk_, server_->shown());
   };
   plan.log_text = [this] { return log_.recent(); };
   ASSIGN_OR_RETURN(supervisor_, Supervisor::create(*disk_, log_, manager_));
@@ -188,8 +203,9 @@ Status Daemon::mount() {
     const bool refused = lacks_rights(container_) ||
                          text.find("not permitted") != std::string::npos ||
                          text.find("Permission denied") != std::string::npos;
-    return hint.empty() || !refused ? std::move(device).error()
-                                    : std::move(device).error().with_hint(std::move(hint));
+    if (!hint.empty() && refused)
+      return std::move(device).error().with_hint(std::move(hint));
+    return std::move(device).error().with_hint(wish_of_fusermount(mountpoint_.path));
   }
   ASSIGN_OR_RETURN(server_, Server::attach(*disk_, std::move(plan), device->release()));
   server_->on_last_close([this] { supervisor_->last_file_closed(); });

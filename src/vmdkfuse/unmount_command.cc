@@ -91,6 +91,17 @@ UnmountOutcome unmount_patiently(const std::string& path) {
   return outcome;
 }
 
+// What can be done about it, as lines behind the message; empty where the message says it.
+std::string way_out(const UnmountOutcome& outcome, const std::string& name) {
+  if (outcome.result == Unmounted::kBusy)
+    return fmt::format(
+        "\n    hint: \"fuser -vm {}\" shows which program uses it, \"losetup\" which loop device",
+        name);
+  if (outcome.text.find("/etc/mtab") != std::string::npos && access("/etc/mtab", F_OK) != 0)
+    return "\n    hint: fusermount3 needs it; as root: ln -s /proc/self/mounts /etc/mtab";
+  return "";
+}
+
 // No word from the daemon can be had; what is known is what fsync said.
 int without_daemon(const std::string& name, const SyncVerdict& sync) {
   say(name, "unmounted; the daemon's socket is not in reach, so its end was not waited for");
@@ -122,7 +133,7 @@ int unmount_one(const std::string& name) {
         fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));
   const UnmountOutcome outcome = unmount_patiently(mountpoint->path);
   if (outcome.result != Unmounted::kDone) {
-    say(name, outcome.text);
+    say(name, outcome.text + way_out(outcome, name));
     return outcome.result == Unmounted::kBusy ? kMountFailed : kSystem;
   }
   if (sync.error == ENOTCONN)

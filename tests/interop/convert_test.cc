@@ -169,7 +169,8 @@ TEST_F(ConvertVerbTest, RefusesWordsThatContradictEachOther) {
   refused("--from=raw -j0 raw.img d.vmdk", "--jobs: \"0\" is not a number from 1 to 64");
   refused("--from=qcow2 raw.img d.vmdk", "\"qcow2\" is not raw");
   refused("--from=raw raw.img copy.img", "Say --type=raw");
-  refused("--from=raw --type=vmfs raw.img - > out", "only streamOptimized and raw");
+  refused("--from=raw --type=vmfs raw.img - > out",
+          "standard output: not converted: only streamOptimized and raw");
   refused("--from=raw --verify raw.img - > out", "cannot be read back");
   refused("--from=raw --layer=0 raw.img d.vmdk", "neither layers nor tables");
   EXPECT_FALSE(exists("d.vmdk"));

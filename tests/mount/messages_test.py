@@ -98,7 +98,7 @@ class MessagesTest(unittest.TestCase):
                        check=True)
         self.refused(["app.vmdk", "flat"], """
             vmdkfuse: app.vmdk: not opened for writing: streamOptimized images are read-only by nature
-            hint: -r mounts it read-only; --overlay=FILE keeps it as it is and writes to a child of it; vmdkctl convert makes a copy that can be written to
+            hint: vmdkfuse -r mounts it read-only, vmdkfuse --overlay=FILE keeps it as it is and writes to a child of it, vmdkctl convert makes a copy that can be written to
         """)
         self.assertEqual(self.mount("--overlay=app-work.vmdk", "app.vmdk", "flat"), (0, ""))
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include <gmock/gmock.h>
 
@@ -227,6 +229,89 @@ TEST_F(UserTest, ANumberWithoutAnEntryNeedsAGroup) {
   EXPECT_EQ(in_all_threads(daemon(), "Groups"), Values{"61235 "});
   EXPECT_EQ(shell_output("stat -c '%u %g' flat"), "61234 61235");
   unmount();
+}
+
+// An ordinary user with the files of the test and no session. fusermount3 wants one with a name.
+class OrdinaryUserTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped())
+      return;
+    if (geteuid() != 0)
+      GTEST_SKIP() << "only root can become another user";
+    const passwd* const nobody = getpwnam("nobody");
+    if (nobody == nullptr)
+      GTEST_SKIP() << "there is no user \"nobody\" here";
+    user_ = std::to_string(nobody->pw_uid);
+    group_ = std::to_string(nobody->pw_gid);
+    create();
+    ASSERT_TRUE(shell("touch flat && chmod 755 . && chown " + user_ + " . disk.vmdk flat"));
+  }
+
+  void TearDown() override {
+    // Somebody else's sockets may be in it.
+    std::error_code in_use;
+    if (!user_.empty())
+      std::filesystem::remove("/tmp/vmdkfuse-" + user_, in_use);
+    MountTest::TearDown();
+  }
+
+  // Runs as the user, in a mount namespace of its own; `before` is root's.
+  CommandResult as_the_user(const std::string& script, const std::string& before = "") const {
+    const std::string program = program_for_everybody(path(""));
+    return in_folder(
+        with_open_fuse_device(before + as_user(user_, group_,
+                                               "unset XDG_RUNTIME_DIR; vmdkfuse() { " + program +
+                                                   " \"$@\"; }\n" + script)));
+  }
+
+  std::string user_;
+  std::string group_;
+};
+
+TEST_F(OrdinaryUserTest, UnmountsAndWaitsWithoutASession) {
+  const CommandResult result = as_the_user(
+      "vmdkfuse disk.vmdk flat && echo Hello | dd of=flat conv=notrunc status=none && "
+      "vmdkfuse -u flat");
+  EXPECT_EQ(result.status, 0) << result.to_text();
+  EXPECT_EQ(result.err, "");
+  expect_check("disk.vmdk");
+}
+
+TEST_F(OrdinaryUserTest, IsToldWhereHeCannotMount) {
+  ASSERT_TRUE(shell("mkdir roots"));
+  const CommandResult result = as_the_user("vmdkfuse disk.vmdk roots");
+  EXPECT_EQ(result.status, 32) << result.to_text();
+  EXPECT_THAT(result.err, HasSubstr("hint: fusermount3 mounts only over a file or directory that "
+                                    "the user may write to\n"));
+}
+
+TEST_F(OrdinaryUserTest, IsToldThatHeNeedsAName) {
+  user_ = "61234";
+  const CommandResult result = as_the_user("vmdkfuse -r disk.vmdk flat");
+  EXPECT_EQ(result.status, 32) << result.to_text();
+  EXPECT_THAT(result.err,
+              HasSubstr("hint: fusermount3 mounts only for users with a name, and 61234 "
+                        "has none in /etc/passwd\n"));
+}
+
+TEST_F(OrdinaryUserTest, IsToldWhatFusermountLacks) {
+  const CommandResult result = as_the_user(
+      "vmdkfuse disk.vmdk flat || exit; vmdkfuse -u flat; status=$?; "
+      "ln -s /proc/self/mounts /etc/mtab; vmdkfuse -u flat || exit; exit $status",
+      "cp /etc/passwd users && mount -t tmpfs -o mode=777 none /etc && mv users /etc/passwd && ");
+  EXPECT_EQ(result.status, 2) << result.to_text();
+  EXPECT_THAT(result.err, HasSubstr("/etc/mtab"));
+  EXPECT_THAT(result.err, HasSubstr("    hint: fusermount3 needs it; as root: "
+                                    "ln -s /proc/self/mounts /etc/mtab\n"));
+}
+
+TEST_F(OrdinaryUserTest, IsToldThatTheLimitsAreRoots) {
+  const CommandResult result =
+      as_the_user("vmdkfuse --tune-bdi disk.vmdk flat && vmdkfuse -u flat");
+  EXPECT_EQ(result.status, 0) << result.to_text();
+  EXPECT_EQ(result.err, "vmdkfuse: --tune-bdi: nothing was changed: only root can\n");
 }
 
 }  // namespace

@@ -82,6 +82,12 @@ void print_numbers(const std::string& mountpoint, const Numbers& numbers, bool j
   }
 }
 
+// A mount whose daemon died is still there.
+bool is_unmounted(const std::string& mountpoint) {
+  const auto found = find_mounted(mountpoint);
+  return !found && found.error().errno_value() != ENOTCONN;
+}
+
 int run_stats(const Usage& usage, const Arguments& arguments) {
   std::optional<unsigned> pause;
   if (const auto text = arguments.value("watch")) {
@@ -99,9 +105,11 @@ int run_stats(const Usage& usage, const Arguments& arguments) {
     print_error(mounted.error());
     return kFailed;
   }
-  while (true) {
+  for (bool first = true;; first = false) {
     const auto numbers = read_numbers(*mounted);
     if (!numbers) {
+      if (!first && is_unmounted(mountpoint))
+        return kDone;
       print_error(numbers.error());
       return kFailed;
     }

@@ -18,7 +18,8 @@ constexpr std::uint64_t kPieceBytes = kMiB;
 
 Status ExtentFiller::fill(File& file, const SparseLayout& layout, DiskOffset begin,
                           std::uint64_t length, const Progress& progress) {
-  SparseWriter writer(file, layout);
+  // What is compacted, or made longer, does not become larger by the holes in its grains.
+  SparseWriter writer(file, layout, ZeroBlocks::kHoles);
   for (std::uint64_t at = 0; at < length;) {
     if (interrupted_ && interrupted_())
       return Error::from_errno(EINTR, file.name());

@@ -12,14 +12,16 @@ namespace vmdk {
 namespace {
 
 constexpr std::uint64_t kTableSectors = kGrainTableSize / kSectorSize;
+constexpr std::size_t kBlock = 4 * kKiB;
 
 }  // namespace
 
-SparseWriter::SparseWriter(File& file, const SparseLayout& layout)
+SparseWriter::SparseWriter(File& file, const SparseLayout& layout, ZeroBlocks zero_blocks)
     : file_(file),
       layout_(layout),
       next_(layout.header.overhead.count()),
-      entries_(kGrainTableSize) {}
+      entries_(kGrainTableSize),
+      zero_blocks_(zero_blocks) {}
 
 Status SparseWriter::add(const GrainBatch& batch) {
   if (batch.grains.empty())
@@ -35,7 +37,38 @@ Status SparseWriter::add(const GrainBatch& batch) {
     store_le32(entries_, grain.index % kEntriesPerTable * 4, static_cast<std::uint32_t>(next_));
     next_ += grain.length / kSectorSize;
   }
-  return file_.write(at, parts_);
+  return zero_blocks_ == ZeroBlocks::kHoles ? write_around_zeros(at) : file_.write(at, parts_);
+}
+
+Status SparseWriter::write_around_zeros(FileOffset at) {
+  run_.clear();
+  FileOffset begin = at;
+  for (const iovec& part : parts_) {
+    auto* const bytes = static_cast<std::byte*>(part.iov_base);
+    for (std::size_t inside = 0; inside < part.iov_len; inside += kBlock) {
+      const std::span<std::byte> block(bytes + inside, std::min(kBlock, part.iov_len - inside));
+      if (all_zero(block)) {
+        if (!run_.empty())
+          RETURN_IF_ERROR(file_.write(begin, run_));
+        run_.clear();
+      } else {
+        if (run_.empty())
+          begin = at;
+        if (inside != 0 && !run_.empty())
+          run_.back().iov_len += block.size();  // behind the one before
+        else
+          run_.push_back(part_of(block));
+      }
+      at += block.size();
+    }
+  }
+  return run_.empty() ? Status{} : file_.write(begin, run_);
+}
+
+// The file ends behind its last grain, whatever that ends with.
+Status SparseWriter::end() {
+  RETURN_IF_ERROR(end_table());
+  return zero_blocks_ == ZeroBlocks::kHoles ? file_.resize(next_ * kSectorSize) : Status{};
 }
 
 Status SparseWriter::add_zeroed(std::uint64_t index) {

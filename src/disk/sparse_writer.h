@@ -15,12 +15,16 @@
 
 namespace vmdk {
 
+// What becomes of blocks of the host's file system, in grains with data, that are all zeros.
+enum class ZeroBlocks { kWritten, kHoles };
+
 // For one thread, and a file that nobody else can see: nothing is durable before the caller syncs
 // it. add() for all batches in order, end().
 class SparseWriter {
  public:
   // The file holds what lay_down_new_file() has put there.
-  SparseWriter(File& file, const SparseLayout& layout);
+  SparseWriter(File& file, const SparseLayout& layout,
+               ZeroBlocks zero_blocks = ZeroBlocks::kWritten);
 
   // Grains as they are.
   Status add(const GrainBatch& batch);
@@ -28,12 +32,14 @@ class SparseWriter {
   // later table was added.
   Status add_zeroed(std::uint64_t index);
 
-  Status end() { return end_table(); }
+  Status end();
 
  private:
   // `table` is the one that is being filled from now on.
   Status go_to(std::uint64_t table);
   Status end_table();
+  // Writes parts_ from there on.
+  Status write_around_zeros(FileOffset at);
 
   File& file_;
   const SparseLayout& layout_;
@@ -42,6 +48,8 @@ class SparseWriter {
   bool table_used_ = false;  // it has an entry
   std::vector<std::byte> entries_;
   std::vector<iovec> parts_;
+  std::vector<iovec> run_;  // of them, without a block of zeros
+  const ZeroBlocks zero_blocks_;
 };
 
 }  // namespace vmdk

@@ -40,6 +40,18 @@ class CompactVerbTest : public CopyTest {
     ASSERT_OK(disk->close());
   }
 
+  // 100 grains with a block of data each, at another place every time.
+  void make_hollow(const std::string& image) const {
+    constexpr std::uint64_t kBlock = 4 * kKiB;
+    expect_done("\"$V\" create " + image + " 16M");
+    PosixFileSystem file_system;
+    ASSERT_OK_AND_ASSIGN(const auto disk, Disk::open(file_system, path(image), {}));
+    const std::vector<std::byte> block(kBlock, std::byte{0x42});
+    for (std::uint64_t i = 0; i < 100; ++i)
+      ASSERT_OK(disk->write(DiskOffset(i * kGrain + i % 15 * kBlock), block));
+    ASSERT_OK(disk->close());
+  }
+
   std::uint64_t allocated(const std::string& name) const {
     struct stat st {};
 
@@ -67,6 +79,19 @@ TEST_F(CompactVerbTest, OnlyGrainsInUseStayAndTheDiskDoesToo) {
   expect_done("qemu-img compare -f vmdk -F raw disk.vmdk before");
   expect_done("qemu-img check disk.vmdk");
   expect_done("\"$V\" check disk.vmdk");
+}
+
+// A grain of which little was written is mostly a hole of the file.
+TEST_F(CompactVerbTest, HolesWithinGrainsStay) {
+  make_hollow("disk.vmdk");
+  const std::uint64_t before = allocated("disk.vmdk");
+  expect_done("\"$V\" convert --type=raw disk.vmdk raw");
+  expect_done("\"$V\" compact disk.vmdk");
+  EXPECT_LE(allocated("disk.vmdk"), before);
+  EXPECT_EQ(fs::file_size(path("disk.vmdk")), 101 * kGrain);
+  expect_done("\"$V\" compare --raw=b disk.vmdk raw");
+  expect_done("\"$V\" check disk.vmdk");
+  expect_done("qemu-img compare -f vmdk -F raw disk.vmdk raw");
 }
 
 TEST_F(CompactVerbTest, OwnerPermissionsAttributesAndLinksStay) {

@@ -301,6 +301,10 @@ std::vector<std::byte> messages(std::uint8_t node) {
   add(FUSE_LOOKUP, 1, name_of("flat"));
   add(FUSE_GETATTR, node, body_of(fuse_getattr_in{}));
   add(FUSE_STATFS, node, {});
+  add(FUSE_GETXATTR, node, body_of(fuse_getxattr_in{}, "security.capability"));
+  add(FUSE_GETXATTR, node, body_of(fuse_getxattr_in{.size = 64}, "user.vmdkfuse.cid"));
+  add(FUSE_GETXATTR, node, body_of(fuse_getxattr_in{.size = 4}, "user.vmdkfuse.format"));
+  add(FUSE_LISTXATTR, node, body_of(fuse_getxattr_in{.size = 1024}));
   add(FUSE_READDIR, 1, body_of(fuse_read_in{.size = 4096}));
   add(FUSE_OPEN, node, body_of(fuse_open_in{.flags = 2}));
   add(FUSE_WRITE, node,

@@ -43,9 +43,9 @@ class ChildCommit {
     RETURN_IF_ERROR(open_parent());
     const Status copied = copy();
     // Also after an error: what was written is in order then.
-    Status closed = parent_->close();
-    RETURN_IF_ERROR(copied);
-    RETURN_IF_ERROR(std::move(closed));
+    const Status closed = parent_->close();
+    if (!copied || !closed)
+      return with_what_goes_on(copied ? closed.error() : copied.error());
     // An announcement of which nothing came: parent and child show the same already.
     if (!announced_)
       RETURN_IF_ERROR(name_parent(parent_text_->descriptor.cid()));
@@ -125,7 +125,7 @@ class ChildCommit {
       std::uint64_t length = run.length;
       if (own) {
         if (options_.interrupted && options_.interrupted())
-          return interruption();
+          return Error::from_errno(EINTR, path_.native());
         // To the next whole piece, so that grains of the parent are not split.
         length = std::min(length, kPieceBytes - at.bytes() % kPieceBytes);
         RETURN_IF_ERROR(copy_piece(at, length, run.kind == MapKind::kZero));
@@ -144,11 +144,12 @@ class ChildCommit {
                            : Status{};
   }
 
-  Error interruption() const {
-    return Error::from_errno(EINTR, path_.native())
-        .with_hint(fmt::format("{} shows the disk as before, {} by itself does not: vmdkctl commit "
-                               "goes on",
-                               path_.native(), report_.parent.native()));
+  // Where an error leaves the disk.
+  Error with_what_goes_on(Error error) const {
+    const bool full = error.code() == ErrorCode::kNoSpace;
+    return std::move(error).with_hint(
+        fmt::format("{} shows the disk as before, {} by itself does not: {}vmdkctl commit goes on",
+                    path_.native(), report_.parent.native(), full ? "make room, and " : ""));
   }
 
   Status copy_piece(DiskOffset at, std::uint64_t length, bool zeros) {

@@ -54,9 +54,9 @@ class Rebase {
     if (disk_ != nullptr) {
       const Status copied = copy_differences();
       // Also after an error: what was written is in order then.
-      Status closed = disk_->close();
-      RETURN_IF_ERROR(copied);
-      RETURN_IF_ERROR(std::move(closed));
+      const Status closed = disk_->close();
+      if (!copied || !closed)
+        return with_what_goes_on(copied ? closed.error() : copied.error());
       // It may have been written to.
       ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     }
@@ -93,11 +93,25 @@ class Rebase {
     OpenOptions open = plain_options(options_.open, Access::kReadWrite);
     open.force_children = true;  // they see no change
     open.drop_change_tracking = false;
-    ASSIGN_OR_RETURN(disk_, Disk::open(file_system_, image_, std::move(open)));
+    auto disk = Disk::open(file_system_, image_, open);
+    if (!disk)
+      return with_way_out(std::move(disk).error(), std::move(open));
+    disk_ = *std::move(disk);
     unclean_ = is_unclean(*disk_);
     ASSIGN_OR_RETURN(file_, open_image(file_system_, image_, Access::kReadWrite));
     ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     return {};
+  }
+
+  // Without its parents what the image shows is not known, and so not what it has to get.
+  Error with_way_out(Error error, OpenOptions open) const {
+    open.log = {};  // it has been said
+    const auto seen = Disk::look(file_system_, image_, std::move(open));
+    if (!seen || !seen->broken)
+      return error;
+    return std::move(error).with_hint(fmt::format(
+        "{}{}--unsafe names PARENT without a look at the old one: right if it shows the same",
+        error.hint(), error.hint().empty() ? "" : "; "));
   }
 
   Status judge_parent() const {
@@ -129,10 +143,7 @@ class Rebase {
     const DiskOffset end(disk_->capacity());
     for (DiskOffset at; at < end;) {
       if (options_.interrupted && options_.interrupted())
-        return Error::from_errno(EINTR, image_.native())
-            .with_hint(fmt::format("{} has its old parent and shows the same as before: vmdkctl "
-                                   "rebase goes on",
-                                   image_.native()));
+        return Error::from_errno(EINTR, image_.native());
       ASSIGN_OR_RETURN(const MapRun run, disk_->map_image(at, end - at));
       std::uint64_t length = run.length;
       if (run.kind == MapKind::kHole) {
@@ -144,6 +155,14 @@ class Rebase {
         options_.progress(at.bytes(), end.bytes());
     }
     return {};
+  }
+
+  // Where an error leaves the image.
+  Error with_what_goes_on(Error error) const {
+    const bool full = error.code() == ErrorCode::kNoSpace;
+    return std::move(error).with_hint(
+        fmt::format("{} has its old parent and shows the same as before: {}vmdkctl rebase goes on",
+                    image_.native(), full ? "make room, and " : ""));
   }
 
   // Grain by grain, which the image does not have at all.

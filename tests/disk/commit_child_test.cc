@@ -15,6 +15,7 @@
 #include "disk/content_ids.h"
 #include "disk/disk_fixture.h"
 #include "disk/image_text.h"
+#include "support/faulty_file_system.h"
 #include "support/must.h"
 #include "support/sample_disk.h"
 
@@ -273,10 +274,30 @@ TEST_F(CommitChildTest, AnInterruptionLeavesTheChildAsItWasAndTheNextRunGoesOn) 
   const SampleDisk sample = build_sample_disk(memory_, SampleKind::kChild);
   int asked = 0;
   more_.interrupted = [&] { return ++asked > 2; };
-  EXPECT_THAT(commit(), FailsWith(EINTR));
+  const auto interrupted = commit();
+  EXPECT_THAT(interrupted, FailsWith(EINTR));
+  EXPECT_THAT(interrupted, HasMessage("by itself does not: vmdkctl commit goes on"));
   EXPECT_EQ(difference(kChild, sample.content), std::nullopt);
   EXPECT_FALSE(marked(kParent));
   more_.interrupted = {};
+  ASSERT_OK(commit());
+  EXPECT_EQ(difference(kParent, sample.content), std::nullopt);
+}
+
+TEST_F(CommitChildTest, AFullHostSaysThatTheNextRunGoesOn) {
+  const SampleDisk sample = build_sample_disk(memory_, SampleKind::kChild);
+  FaultyFileSystem full(memory_);
+  full.add({.kinds = {OpKind::kWrite, OpKind::kGrow},
+            .matches = on_file(kParent),
+            .nth = 4,
+            .for_ever = true,
+            .err = ENOSPC});
+  const auto refused = commit_child(full, kChild, more_);
+  EXPECT_THAT(refused, FailsWith(ENOSPC));
+  EXPECT_THAT(refused,
+              HasMessage("hint: /vm/disk.vmdk shows the disk as before, /vm/parent.vmdk by "
+                         "itself does not: make room, and vmdkctl commit goes on"));
+  EXPECT_EQ(difference(kChild, sample.content), std::nullopt);
   ASSERT_OK(commit());
   EXPECT_EQ(difference(kParent, sample.content), std::nullopt);
 }

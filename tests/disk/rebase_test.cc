@@ -117,6 +117,9 @@ TEST_F(RebaseTest, UnsafeChangesTheTextAlone) {
   make_sparse("/vm/base.vmdk", {}, "base");
   make_sparse("/vm/top.vmdk", child_of("gone.vmdk", 0x99999999), "over");
   EXPECT_THAT(rebase("/vm/top.vmdk", "/vm/base.vmdk"), IsError(ErrorCode::kNotFound));
+  EXPECT_THAT(rebase("/vm/top.vmdk", "/vm/base.vmdk"), HasMessage("--unsafe names PARENT"));
+  EXPECT_THAT(rebase("/vm/none.vmdk", "/vm/base.vmdk"),
+              testing::AllOf(IsError(ErrorCode::kNotFound), testing::Not(HasMessage("--unsafe"))));
   more_.unsafe = true;
   const std::uint64_t size = memory_.size("/vm/top.vmdk");
   ASSERT_OK(rebase("/vm/top.vmdk", "/vm/base.vmdk"));
@@ -162,7 +165,9 @@ TEST_F(RebaseTest, AnInterruptionLeavesTheOldParent) {
   build_other_parent(memory_, sample.capacity());
   int asked = 0;
   more_.interrupted = [&] { return ++asked > 3; };
-  EXPECT_THAT(rebase(sample.image, other_parent()), FailsWith(EINTR));
+  const auto interrupted = rebase(sample.image, other_parent());
+  EXPECT_THAT(interrupted, FailsWith(EINTR));
+  EXPECT_THAT(interrupted, HasMessage("shows the same as before: vmdkctl rebase goes on"));
   EXPECT_EQ(wrong_content(files_, sample.image, sample.content), std::nullopt);
   EXPECT_EQ(descriptor_of(sample.image).parent_hint(), "parent.vmdk");
   more_.interrupted = {};

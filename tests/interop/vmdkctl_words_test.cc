@@ -148,6 +148,31 @@ TEST_F(VmdkctlTest, OverallHelpNamesEveryVerb) {
     EXPECT_THAT(help, HasSubstr("\n  " + verb + " ")) << verb;
 }
 
+// What the verb lacks is said to be the mount's.
+TEST_F(VmdkctlTest, HintsNameOptionsOfTheVerb) {
+  create("old.vmdk 1M");
+  create("other.vmdk 1M");
+  create("--parent=old.vmdk child.vmdk");
+  fs::rename(path("old.vmdk"), path("gone"));
+  const std::string found = "hint: --parent=FILE names it, --search=DIR looks in another folder, ";
+  const std::string salvage = "--salvage reads what the image has without it";
+  EXPECT_THAT(vmdkctl("commit child.vmdk").err, HasSubstr(found + "vmdkfuse " + salvage + "\n"));
+  EXPECT_THAT(vmdkctl("cat child.vmdk > out").err, HasSubstr(found + salvage + "\n"));
+  EXPECT_THAT(
+      vmdkctl("rebase child.vmdk other.vmdk").err,
+      HasSubstr(found + "vmdkfuse " + salvage + "; --unsafe names PARENT without a look at the "));
+  EXPECT_EQ(vmdkctl("rebase --unsafe child.vmdk other.vmdk").status, 0) << "the hint is right";
+  PosixFileSystem file_system;
+  OpenOptions forced;
+  forced.force_children = true;
+  ASSERT_OK_AND_ASSIGN(const auto busy, Disk::open(file_system, path("other.vmdk"), forced));
+  const std::vector<std::byte> bytes(100, std::byte{0x42});
+  ASSERT_OK(busy->write(DiskOffset(0), bytes));
+  ASSERT_OK(busy->close());
+  for (const std::string words : {"commit child.vmdk", "cat child.vmdk > out"})
+    EXPECT_THAT(vmdkctl(words).err, HasSubstr("hint: vmdkfuse -r --ignore-cid reads it")) << words;
+}
+
 TEST_F(VmdkctlTest, FailsWhenItsOutputCannotBeWritten) {
   create("disk.vmdk 1M");
   const CommandResult result = vmdkctl("info disk.vmdk >/dev/full");

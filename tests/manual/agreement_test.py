@@ -19,8 +19,13 @@ sys.path.append(str(ROOT / "tools/completions"))
 
 import program_help  # noqa: E402  (its folder is an argument)
 
-# Options of other programs, in commands that our documents show.
-FOREIGN = {"buildtype", "cap-add", "cflags", "device", "direct-io", "libs", "now", "privileged", "rm", "security-opt"}
+# Options of other programs, in commands that our documents and messages show.
+FOREIGN = {"buildtype", "cap-add", "cflags", "device", "dig-holes", "direct-io", "libs", "now",
+           "privileged", "rm", "security-opt"}
+
+# Sources of the library that one verb alone runs, and so speak of its options.
+SPOKEN_BY = {"check": "check", "commit_child": "commit", "extent_check": "check", "rebase": "rebase",
+             "table_choice": "check"}
 
 
 def read(name):
@@ -31,6 +36,14 @@ def signatures(option):
     """As the helps and the manual write them."""
     letter = f"-{option.letter}, " if option.letter else ""
     return {letter + signature for signature in option.signature()}
+
+
+def strings(source):
+    """The strings of C++, those that the compiler joins as one."""
+    parts = re.compile(r"//[^\n]*|'(?:\\.|[^'\\])'|((?:\"(?:[^\"\\\n]|\\.)*\"\s*)+)")
+    for match in parts.finditer(source):
+        if match[1]:
+            yield "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', match[1]))
 
 
 class AgreementTest(unittest.TestCase):
@@ -174,6 +187,29 @@ class AgreementTest(unittest.TestCase):
                 elif options:
                     self.fail(f"{path}: there is no verb {verb}: vmdkctl {verb}{rest}")
         self.assertGreater(checked, 10)
+
+    def test_messages_name_only_options_that_their_program_has(self):
+        """A hint names an option of the program that it names, or of the one that prints it."""
+        every = set().union({"version"}, *self.verb_names.values())
+        found = set()
+        for path in sorted([*ROOT.glob("src/**/*.cc"), *ROOT.glob("src/**/*.h"), *ROOT.glob("tools/vmdkctl/*.cc")]):
+            if path.stem in ("help", "fuse_device"):  # which speaks of container engines
+                continue
+            own = (self.verb_names.get(path.stem, every) if path.parent.name == "vmdkctl" else
+                   self.names | self.verb_names.get(SPOKEN_BY.get(path.stem), set()))
+            for text in strings(path.read_text(encoding="utf-8")):
+                known = own
+                for verb, mount, end, option in re.findall(
+                        r"vmdkctl ([a-z]+)|\b(vmdkfuse)\b|([;:(]|, )|(?<![\w-])--([a-z][a-z-]+)", text):
+                    if verb or mount:
+                        known = self.verb_names.get(verb, every) if verb else self.names
+                    elif end:
+                        known = own
+                    else:
+                        found.add(option)
+                        with self.subTest(path.name):
+                            self.assertIn(option, known | FOREIGN, f"{path}: {text}")
+        self.assertGreater(len(found), 30, "messages were understood")
 
     def test_speeds_are_those_that_were_measured(self):
         measured = set(re.findall(r"[\d,]+\.?\d*", read("docs/benchmarks.md")))

@@ -45,6 +45,7 @@ int end_output(int status, int failure) {
 }
 
 int run_verb(const Verb& verb, const std::vector<std::string>& words) {
+  print_hints_for(verb.usage);
   const auto arguments = parse(verb.usage, words);
   if (!arguments) {
     print_error(arguments.error());

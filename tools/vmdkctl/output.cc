@@ -5,13 +5,25 @@
 #include <system_error>
 
 #include "base/text.h"
+#include "vmdkctl/hints.h"
 
 namespace vmdkctl {
+namespace {
+
+const Usage* running = nullptr;
+
+}  // namespace
+
+void print_hints_for(const Usage& usage) noexcept {
+  running = &usage;
+}
 
 void print_error(const vmdk::Error& error) {
   fmt::print(stderr, "vmdkctl: {}\n", vmdk::printable_lines(error.message()));
   if (!error.hint().empty())
-    fmt::print(stderr, "    hint: {}\n", vmdk::printable(error.hint()));
+    fmt::print(
+        stderr, "    hint: {}\n",
+        vmdk::printable(running == nullptr ? error.hint() : hint_for(*running, error.hint())));
 }
 
 void print_note(std::string_view text) {

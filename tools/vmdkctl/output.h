@@ -14,6 +14,8 @@
 
 namespace vmdkctl {
 
+struct Usage;
+
 // Exit statuses; `check` has its own.
 inline constexpr int kDone = 0;
 inline constexpr int kUsage = 1;  // usage, or could not run
@@ -24,6 +26,8 @@ using Json = nlohmann::ordered_json;
 // The version of everything printed with --json.
 inline constexpr int kSchema = 1;
 
+// The verb that runs: from now on hints are completed for it (vmdkctl/hints.h).
+void print_hints_for(const Usage& usage) noexcept;
 // "vmdkctl: MESSAGE" and its hint, on stderr.
 void print_error(const vmdk::Error& error);
 void print_note(std::string_view text);

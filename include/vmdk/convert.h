@@ -56,7 +56,8 @@ Status convert_to_sink(FileSystem& file_system, ByteSource& source, ByteSink& si
                        const ConvertOptions& options);
 
 // Writes a part of the disk, with threads, progress (bytes of the part) and interrupted of the
-// options. Requires: the part is inside the disk.
+// options. When a place cannot be read, all bytes before it are written. Requires: the part is
+// inside the disk.
 Status copy_to_sink(ByteSource& source, DiskOffset begin, std::uint64_t length, ByteSink& sink,
                     const ConvertOptions& options);
 

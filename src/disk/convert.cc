@@ -10,6 +10,7 @@
 #include <vmdk/convert.h>
 
 #include "base/bytes.h"
+#include "base/shortage.h"
 #include "disk/create_plan.h"
 #include "disk/grain_pipeline.h"
 #include "disk/new_files.h"
@@ -234,6 +235,35 @@ Status make_all(FileSystem& file_system, NewFiles& made, ByteSource& source, con
                             : make_extents(made, source, target, plan, options);
 }
 
+// After a read that failed: the bytes from `written` on that come before the place which cannot be
+// read. What goes wrong here is not told: that read is.
+void copy_up_to_gap(ByteSource& source, DiskOffset begin, std::uint64_t written,
+                    std::uint64_t length, ByteSink& sink, const ConvertOptions& options) {
+  std::vector<std::byte> bytes(kFlatGrain);
+  std::uint64_t most = kFlatGrain;  // sector by sector in the end
+  while (written < length && !(options.interrupted && options.interrupted())) {
+    const auto stretch = source.next_stretch(begin + written);
+    if (!stretch || !*stretch || (*stretch)->begin >= begin + length)
+      return;
+    const std::uint64_t hole = (*stretch)->begin - (begin + written);
+    if (hole != 0 && !sink.skip(hole))
+      return;
+    written += hole;
+    const std::uint64_t there = std::min((*stretch)->end, begin + length) - (begin + written);
+    const std::uint64_t in_sector = (begin + written).bytes() % kSectorSize;
+    const auto piece = std::span(bytes).first(std::min(most - in_sector, there));
+    if (source.read(begin + written, piece)) {
+      if (!sink.write(piece))
+        return;
+      written += piece.size();
+    } else if (most == kSectorSize) {
+      return;
+    } else {
+      most = kSectorSize;
+    }
+  }
+}
+
 }  // namespace
 
 Result<std::vector<fs::path>> convert_image(FileSystem& file_system, ByteSource& source,
@@ -277,7 +307,9 @@ Status copy_to_sink(ByteSource& source, DiskOffset begin, std::uint64_t length, 
   pipeline.interrupted = options.interrupted;
   pipeline.progress = options.progress;
   std::uint64_t written = 0;
+  bool taken = true;
   const auto add = [&](const GrainBatch& batch) -> Status {
+    taken = false;
     for (const GrainBatch::Grain& grain : batch.grains) {
       const std::uint64_t at = batch.begin + grain.at;
       if (at != written)
@@ -287,9 +319,14 @@ Status copy_to_sink(ByteSource& source, DiskOffset begin, std::uint64_t length, 
       RETURN_IF_ERROR(sink.write(inside));
       written = at + inside.size();
     }
+    taken = true;
     return {};
   };
-  RETURN_IF_ERROR(run_grain_pipeline(source, begin, length, pipeline, add));
+  if (auto copied = run_grain_pipeline(source, begin, length, pipeline, add); !copied) {
+    if (taken && !source.sequential() && !is_shortage(copied.error()))
+      copy_up_to_gap(source, begin, written, length, sink, options);
+    return copied;
+  }
   return written == length ? Status{} : sink.skip(length - written);
 }
 

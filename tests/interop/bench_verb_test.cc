@@ -42,6 +42,15 @@ TEST_F(BenchVerbTest, WritesIntoANewImageThatGoesAgain) {
   EXPECT_EQ(vmdkctl("bench --write disk.vmdk").status, 2) << "no image is overwritten";
 }
 
+TEST_F(BenchVerbTest, AnInterruptionIsAllThatItTells) {
+  const CommandResult ended =
+      run_command("cd " + shell_word(folder_.path().string()) + " && timeout -s INT 1 " +
+                  shell_word(VMDKCTL) + " bench --write --size=4G --bs=512 disk.vmdk");
+  EXPECT_EQ(ended.err, "vmdkctl: disk.vmdk: Interrupted system call\n");
+  EXPECT_NE(ended.status, 0);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
 TEST_F(BenchVerbTest, SaysWhatCannotBeMeasured) {
   create("disk.vmdk 64K");
   EXPECT_EQ(vmdkctl("bench --size=1000 disk.vmdk").status, 1);

@@ -111,6 +111,27 @@ TEST_F(CatTest, SalvagesAStreamWithoutItsEnd) {
   EXPECT_TRUE(load("out") == raw_);
 }
 
+// Nothing of the gap in the middle of a piece, and everything before it.
+TEST_F(CatTest, WritesAllThatComesBeforeAGap) {
+  const std::size_t first = kMiB + 300 * 1024 + 3 * 512;
+  const std::string data = raw_.substr(0, 600000) + std::string(first - 600000, '\0');
+  for (const std::string& bytes : {raw_.substr(0, first), data}) {
+    save("d-f001.vmdk", bytes);
+    save("d.vmdk",
+         "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n"
+         "createType=\"twoGbMaxExtentFlat\"\nRW " +
+             std::to_string(first / 512) +
+             " FLAT \"d-f001.vmdk\" 0\nRW 3000 FLAT \"d-f002.vmdk\" 0\n");
+    const CommandResult piped =
+        shell("{ \"$V\" cat --salvage d.vmdk; echo $? > status; } | cat > out");
+    EXPECT_EQ(load("status"), "2\n") << piped.to_text();
+    EXPECT_TRUE(load("out") == bytes) << load("out").size() << " bytes";
+    EXPECT_EQ(vmdkctl("cat --salvage --offset=700 d.vmdk > part").status, 2);
+    EXPECT_TRUE(load("part") == bytes.substr(700)) << load("part").size() << " bytes";
+  }
+  expect_done("\"$V\" cat --salvage --length=1M d.vmdk > beginning");
+}
+
 TEST_F(CatTest, RefusesATerminal) {
   if (!have_program("script"))
     GTEST_SKIP() << "script, which makes a terminal, is not installed";

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -99,13 +100,19 @@ vmdk::Result<Timing> read_disk(const Job& job, vmdk::OpenOptions open, const Wor
 
 vmdk::Result<Timing> write_disk(vmdk::FileSystem& file_system, const Job& job,
                                 const WorkOptions& work) {
+  bool given_up = false;
   vmdk::OpenOptions open;
-  open.log = log_to_stderr();
+  // An image that goes again is not missed when it is closed with half of what was written.
+  open.log = [&given_up, tell = log_to_stderr()](vmdk::LogLevel level, std::string_view text) {
+    if (!given_up)
+      tell(level, text);
+  };
   ASSIGN_OR_RETURN(const auto disk, vmdk::Disk::open(file_system, job.image, std::move(open)));
   const std::vector<std::byte> buffer(job.request_bytes, std::byte{0x5A});
-  ASSIGN_OR_RETURN(Timing timing,
-                   run_requests(job, disk->capacity(), work,
-                                [&](vmdk::DiskOffset at) { return disk->write(at, buffer); }));
+  auto written = run_requests(job, disk->capacity(), work,
+                              [&](vmdk::DiskOffset at) { return disk->write(at, buffer); });
+  given_up = !written;
+  ASSIGN_OR_RETURN(Timing timing, std::move(written));
   const auto begin = Clock::now();
   RETURN_IF_ERROR(disk->flush());
   timing.flush_seconds = since(begin);

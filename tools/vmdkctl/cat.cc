@@ -80,8 +80,10 @@ vmdk::Status write_range(const Source& source, const Range& range, const std::st
   vmdk::ConvertOptions options;
   options.threads = default_threads();
   options.progress = line.callback();
-  RETURN_IF_ERROR(vmdk::copy_to_sink(*source.bytes, range.begin, range.length, output, options));
-  return output.end();
+  const auto copied = vmdk::copy_to_sink(*source.bytes, range.begin, range.length, output, options);
+  // Also after an error: zeros before the place that cannot be read.
+  auto ended = output.end();
+  return copied ? std::move(ended) : copied;
 }
 
 int fail(const vmdk::Error& error, int status) {

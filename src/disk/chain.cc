@@ -5,16 +5,20 @@
 #include <cstring>
 #include <iterator>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
 #include "disk/content_ids.h"
+#include "disk/grain_header.h"
 #include "disk/parent_locator.h"
 #include "disk/path_policy.h"
 #include "disk/unreadable.h"
 #include "disk/write_guards.h"
+#include "extent/written_kinds.h"
 
 namespace vmdk {
 namespace {
@@ -56,6 +60,21 @@ Status guard_writes(FileSystem& file_system, const std::filesystem::path& image,
   return options.force_children ? Status{} : require_no_children(file_system, image, descriptor);
 }
 
+// Of an image of a kind that is only read; empty: of another. Says nothing of files that the
+// descriptor calls by another type than they are.
+std::string why_never_written(const File& file, const ImageText& text) {
+  if (text.is_extent) {
+    const auto header = read_grain_header(file);
+    return header ? std::visit([](const auto& any) { return why_not_written(any); }, *header)
+                  : std::string();
+  }
+  const auto& extents = text.descriptor.extents();
+  const bool sesparse = std::any_of(extents.begin(), extents.end(), [](const ExtentLine& line) {
+    return line.type == ExtentType::kSeSparse;
+  });
+  return sesparse ? why_not_written(SeSparseHeader{}) : std::string();
+}
+
 void tell_of_capacity(const Image& child, const FoundParent& parent, const OpenOptions& options) {
   const Sectors capacity = child.descriptor().capacity();
   const Sectors parents = parent.text.descriptor.capacity();
@@ -82,8 +101,14 @@ Result<std::unique_ptr<Image>> open_link(FileSystem& file_system, LinkFile link,
   ASSIGN_OR_RETURN(ImageText text, context.salvages(access)
                                        ? read_image_text_or_make_it_up(file->file())
                                        : read_image_text(file->file()));
-  if (access == Access::kReadWrite && !link.unnamed)
-    RETURN_IF_ERROR(guard_writes(file_system, link.path, text.descriptor, context.options));
+  if (access == Access::kReadWrite && !link.unnamed) {
+    if (auto status = guard_writes(file_system, link.path, text.descriptor, context.options);
+        !status) {
+      // The ways round a guard would lead to the next refusal.
+      const std::string why = why_never_written(file->file(), text);
+      return why.empty() ? std::move(status).error() : not_written(file->file(), why);
+    }
+  }
   return Image::open(link.path, *file, std::move(text), access, context);
 }
 

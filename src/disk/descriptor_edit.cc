@@ -42,6 +42,20 @@ Status judge_key(const fs::path& image, std::string_view key) {
   return {};
 }
 
+Status judge_text(const fs::path& image, const Descriptor& descriptor, std::string_view key,
+                  std::string_view value) {
+  if (descriptor.is_text(key) && descriptor.is_text(value))
+    return {};
+  const std::string encoding = descriptor.value("encoding").value_or("UTF-8");
+  if (!descriptor.unknown_encoding().empty())
+    return refuse(image, fmt::format("the descriptor's encoding, {}, is not known: only ASCII can "
+                                     "be set",
+                                     ascii::quoted(encoding)));
+  return refuse(
+      image, fmt::format("{} = {}: not text in the descriptor's encoding, {}", ascii::quoted(key),
+                         ascii::quoted(value), ascii::quoted(encoding)));
+}
+
 // What a descriptor that is lost can be made from.
 class Rebuild {
  public:
@@ -187,6 +201,7 @@ Status set_descriptor_value(FileSystem& file_system, const fs::path& image, std:
   ASSIGN_OR_RETURN(const ImageText text, read_image_text(*file));
   if (!options.force_stale_lck)
     RETURN_IF_ERROR(require_no_vmware_locks(file_system, real_path(image), text.descriptor));
+  RETURN_IF_ERROR(judge_text(image, text.descriptor, key, value));
   auto changed = text.descriptor.with_value(key, value);
   if (!changed)
     return std::move(changed).error().with_context(image.native());

@@ -71,6 +71,9 @@ class ChildSearch {
       return answer_of(text.error());
     if (match_parent(text->descriptor, descriptor_) == ParentMatch::kOther)
       return false;
+    // The image by another name, a loop: it is told where the chain is opened.
+    if (is_image(**file))
+      return false;
     const std::string hint = base_name(text->descriptor.in_utf8(text->descriptor.parent_hint()));
     return hint == real_name_ || hint == name_ || leads_to_image(folder, hint);
   }
@@ -84,8 +87,12 @@ class ChildSearch {
     const auto there = file_system_.open_beneath(folder, hint, Access::kReadOnly);
     if (!there)
       return false;
+    return is_image(**there);
+  }
+
+  bool is_image(const File& file) {
     const auto own = file_system_.open(image_, Access::kReadOnly);
-    return own && (*own)->id() == (*there)->id();
+    return own && (*own)->id() == file.id();
   }
 
   FileSystem& file_system_;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/hints.h"
+#include "base/text.h"
 #include "format/ascii.h"
 #include "format/bounds.h"
 #include "format/encoding.h"
@@ -205,6 +206,15 @@ std::optional<std::string> Descriptor::value(std::string_view key) const {
 
 std::string Descriptor::in_utf8(const std::string& name) const {
   return names_ != nullptr ? names_->to_utf8(name).value_or(name) : name;
+}
+
+bool Descriptor::is_text(std::string_view bytes) const {
+  if (names_ != nullptr)
+    return names_->to_utf8(bytes).has_value();
+  if (unknown_encoding_.empty())
+    return is_utf8(bytes);
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 // Takes the known keys over and demands the ones no image can do without.

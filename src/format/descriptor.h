@@ -81,6 +81,9 @@ class Descriptor {
   // convert or it cannot be done. One thread at a time.
   std::string in_utf8(const std::string& name) const;
 
+  // Whether the bytes are text in its encoding; where that is not known, only ASCII is for sure.
+  bool is_text(std::string_view bytes) const;
+
   // The value of its `encoding` key, if names in it cannot be converted; else empty.
   const std::string& unknown_encoding() const noexcept { return unknown_encoding_; }
 

@@ -199,6 +199,9 @@ MounterReply MounterProcess::remove_overlay() const {
   return {{Unmounted::kDone, ""}, {}};
 }
 
+// Whoever mounts something over ours between the look and the unmount has that taken away instead:
+// umount2(2) and fusermount3 know mounts by their places only, and a descriptor that stood for ours
+// would keep it busy. Ours is there then, and is unmounted by the next order.
 UnmountOutcome MounterProcess::unmount_ours(bool detach) const {
   if (!mounted_)
     return {Unmounted::kFailed, "not mounted"};

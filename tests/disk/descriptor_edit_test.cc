@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -88,6 +89,33 @@ TEST_F(DescriptorEditTest, RefusesWhatHoldsTheDiskTogether) {
   for (const char* value : {"a\"b", "a\nb"})
     EXPECT_THAT(set("/vm/disk.vmdk", "ddb.comment", value), IsError(ErrorCode::kInvalidArgument));
   EXPECT_EQ(all_bytes(), before);
+}
+
+TEST_F(DescriptorEditTest, RefusesWhatIsNoTextInTheEncodingOfTheDescriptor) {
+  struct Row {
+    std::string encoding;
+    std::string text;
+    std::string other;
+    std::string message;
+  };
+
+  const std::vector<Row> rows = {
+      {"UTF-8", "gr\xC3\xBC\xC3\x9F", "gr\xFC\xDF", "encoding, \"UTF-8\""},
+      {"windows-1252", "gr\xFC\xDF", "\x81", "encoding, \"windows-1252\""},
+      {"Shift_JIS", "\x83\x65", "\x83", "encoding, \"Shift_JIS\""},
+      {"KOI-9", "ascii", "\xC1", "encoding, \"KOI-9\", is not known: only ASCII"}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.encoding);
+    make_sparse("/vm/disk.vmdk", {.more_lines = {"encoding=\"" + row.encoding + "\""}});
+    ASSERT_OK(set("/vm/disk.vmdk", "ddb.comment", row.text));
+    EXPECT_EQ(descriptor_of("/vm/disk.vmdk").value("ddb.comment"), row.text);
+    const auto before = all_bytes();
+    EXPECT_THAT(set("/vm/disk.vmdk", "ddb.comment", row.other), HasMessage(row.message));
+    EXPECT_THAT(set("/vm/disk.vmdk", "ddb." + row.other, "x"),
+                IsError(ErrorCode::kInvalidArgument));
+    EXPECT_EQ(all_bytes(), before);
+    ASSERT_OK(memory_.remove("/vm/disk.vmdk"));
+  }
 }
 
 TEST_F(DescriptorEditTest, RefusesAnImageInUse) {

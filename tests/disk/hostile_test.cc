@@ -187,5 +187,31 @@ TEST(GuardsTest, FindChildrenOfALink) {
   }
 }
 
+// It names the link that it is opened by: its parent is itself, and no snapshot of it is there.
+TEST(GuardsTest, AnImageThatIsItsParentByALinkIsALoop) {
+  PosixFileSystem files;
+  for (const std::string name : {"link.vmdk", "hard.vmdk"}) {
+    const TempDir folder;
+    SparseSpec spec;
+    spec.capacity = kMiB;
+    spec.descriptor->cid = 0x5;
+    spec.descriptor->parent_cid = 0x5;
+    spec.descriptor->parent_hint = name;
+    ASSERT_OK(build_sparse(files, folder / "self.vmdk", spec));
+    const auto link = folder / name;
+    if (name == "hard.vmdk")
+      std::filesystem::create_hard_link(folder / "self.vmdk", link);
+    else
+      std::filesystem::create_symlink("self.vmdk", link);
+    for (const Access access : {Access::kReadOnly, Access::kReadWrite}) {
+      SCOPED_TRACE(name + (access == Access::kReadOnly ? " read" : " written"));
+      OpenOptions options;
+      options.access = access;
+      EXPECT_THAT(Disk::open(files, link, options),
+                  HasMessage("the chain of parents comes back to this file"));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vmdk::test

@@ -100,6 +100,12 @@ class MessagesTest(unittest.TestCase):
             vmdkfuse: app.vmdk: not opened for writing: streamOptimized images are read-only by nature
             hint: vmdkfuse -r mounts it read-only, vmdkfuse --overlay=FILE keeps it as it is and writes to a child of it, vmdkctl convert makes a copy that can be written to
         """)
+        # Also beside a snapshot: no --force would make it writable.
+        subprocess.run([VMDKCTL, "snapshot", "app.vmdk", "child.vmdk"], cwd=self.folder, check=True)
+        self.refused(["app.vmdk", "flat"], """
+            vmdkfuse: app.vmdk: not opened for writing: streamOptimized images are read-only by nature
+            hint: vmdkfuse -r mounts it read-only, *
+        """)
         self.assertEqual(self.mount("--overlay=app-work.vmdk", "app.vmdk", "flat"), (0, ""))
 
     def test_a_missing_extent(self):

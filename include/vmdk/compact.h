@@ -30,9 +30,10 @@ struct CompactReport {
 
 // Writes each hosted sparse extent of the image anew, with the grains that are in use and not all
 // zeros, one behind the other, and puts it in the place of the old one, with its owner and
-// permissions. Durable when it returns. The disk shows the same, and the content id stays, so that
-// children stay readable. A crash leaves of each extent the old file or the new one, which show the
-// same. kUnsupported for other kinds, and for files with more than one name.
+// permissions, unless it takes more of the host than that. Blocks of 4 KiB of zeros inside grains
+// are holes of the new file. Durable when it returns. The disk shows the same, and the content id
+// stays, so that children stay readable. A crash leaves of each extent the old file or the new one,
+// which show the same. kUnsupported for other kinds, and for files with more than one name.
 Result<CompactReport> compact_image(FileSystem& file_system, const std::filesystem::path& image,
                                     const CompactOptions& options);
 

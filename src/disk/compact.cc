@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <memory>
 #include <span>
 #include <string>
@@ -82,14 +83,22 @@ class Compaction {
     ASSIGN_OR_RETURN(RewrittenExtent planned, plan_rewritten(*old, extent, layer()));
     ASSIGN_OR_RETURN(const std::uint64_t before, old->allocated());
     ExtentFiller filler(*disk_, beneath_.get(), options_.interrupted);
-    ASSIGN_OR_RETURN(auto file, replace_file(file_system_, extent.file, *old, [&](File& fresh) {
-                       return write_rewritten(fresh, planned, filler, begin, extent.length,
-                                              options_.progress);
-                     }));
-    ASSIGN_OR_RETURN(const std::uint64_t after, file->allocated());
+    std::uint64_t after = 0;
+    bool larger = false;
+    auto file = replace_file(file_system_, extent.file, *old, [&](File& fresh) -> Status {
+      RETURN_IF_ERROR(
+          write_rewritten(fresh, planned, filler, begin, extent.length, options_.progress));
+      ASSIGN_OR_RETURN(after, fresh.allocated());
+      larger = after > before;
+      return larger ? Status(Error::from_errno(EFBIG, extent.file)) : Status{};
+    });
     report_.bytes_before += before;
-    report_.bytes_after += after;
-    successors_.push_back(std::move(file));
+    report_.bytes_after += larger ? before : after;
+    // An old file that is small already, with less of tables than the new layout has, stays.
+    if (larger)
+      return {};
+    ASSIGN_OR_RETURN(auto successor, std::move(file));
+    successors_.push_back(std::move(successor));
     return {};
   }
 

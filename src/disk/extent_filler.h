@@ -19,7 +19,8 @@ namespace vmdk {
 
 // For one thread. Only what the image of the disk has itself is taken; grains that are all zeros
 // are left out where the image beneath, if there is one, shows zeros too, and stated to be zeros
-// or, in an extent that cannot say so, written where it shows something.
+// or, in an extent that cannot say so, kept where it shows something. Blocks of zeros in a grain
+// are holes of the file.
 class ExtentFiller {
  public:
   // `beneath`: what the new extent will be over; null: nothing. `interrupted` may be empty.

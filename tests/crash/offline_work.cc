@@ -1,6 +1,7 @@
 #include "crash/offline_work.h"
 
 #include <memory>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -38,6 +39,13 @@ Status commit_sample(FileSystem& files, const SampleDisk& sample) {
 
 Status compact_sample(FileSystem& files, const SampleDisk& sample) {
   return status_of(compact_image(files, sample.image, quiet<CompactOptions>()));
+}
+
+void wear_out(MemoryFileSystem& files, const SampleDisk& sample) {
+  const std::vector<std::byte> unused(16 * kSampleGrain, std::byte{0x5A});
+  for (const SampleDisk::Extent& extent : sample.extents)
+    if (!extent.flat && !extent.cowd)
+      files.poke(extent.file, files.size(extent.file), unused);
 }
 
 Status rebase_sample(FileSystem& files, const SampleDisk& sample) {

@@ -21,6 +21,9 @@ namespace vmdk::test {
 // Each may be run again after it failed.
 Status commit_sample(FileSystem& files, const SampleDisk& sample);
 Status compact_sample(FileSystem& files, const SampleDisk& sample);
+// Before that: puts space that no grain uses behind its hosted extents, so that there is something
+// to give back, and none of the old files stays.
+void wear_out(MemoryFileSystem& files, const SampleDisk& sample);
 // Over other_parent(), which shows something else nearly everywhere.
 Status rebase_sample(FileSystem& files, const SampleDisk& sample);
 

@@ -25,6 +25,7 @@ struct Work {
   SampleKind kind = SampleKind::kSparse;
   std::function<Status(FileSystem& files, const SampleDisk& sample)> run;
   std::uint64_t growth = 0;  // bytes that the disk has more afterwards
+  bool wears_out = false;
 };
 
 void PrintTo(const Work& work, std::ostream* out) {
@@ -32,7 +33,8 @@ void PrintTo(const Work& work, std::ostream* out) {
 }
 
 Work compacting(SampleKind kind) {
-  return {.name = "Compact" + to_string(kind), .kind = kind, .run = compact_sample};
+  return {
+      .name = "Compact" + to_string(kind), .kind = kind, .run = compact_sample, .wears_out = true};
 }
 
 Work resizing(SampleKind kind) {
@@ -48,6 +50,8 @@ class ReplaceCrashTest : public ::testing::TestWithParam<Work> {
  protected:
   void SetUp() override {
     sample_ = build_sample_disk(initial_, GetParam().kind);
+    if (GetParam().wears_out)
+      wear_out(initial_, sample_);
     build_other_parent(initial_, sample_.capacity());
     after_ = grown(sample_, GetParam().growth);
   }

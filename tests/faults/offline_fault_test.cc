@@ -32,6 +32,7 @@ struct Job {
   std::string name;
   SampleKind kind = SampleKind::kSparse;
   std::function<Status(FileSystem& files, const SampleDisk& sample)> run;
+  bool wears_out = false;
   // What is wrong with the files when a run failed, and when one has succeeded.
   std::function<std::optional<std::string>(FileSystem& files, const SampleDisk& sample)> failed;
   std::function<std::optional<std::string>(FileSystem& files, const SampleDisk& sample)> done;
@@ -68,6 +69,7 @@ Job compact_job(SampleKind kind) {
   return {.name = "Compact" + to_string(kind),
           .kind = kind,
           .run = compact_sample,
+          .wears_out = true,
           .failed = shows_the_disk,
           .done = shows_the_disk};
 }
@@ -128,6 +130,8 @@ class OfflineFaultTest : public testing::TestWithParam<Job> {
     const Job& job = GetParam();
     MemoryFileSystem initial;
     const SampleDisk sample = build_sample_disk(initial, job.kind);
+    if (job.wears_out)
+      wear_out(initial, sample);
     build_other_parent(initial, sample.capacity());
     CrashFileSystem files(initial);
     FaultyFileSystem faulty(files);

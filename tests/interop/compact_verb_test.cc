@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -15,6 +16,7 @@
 
 #include "interop/copy_fixture.h"
 #include "io/posix_file_system.h"
+#include "support/image_builder.h"
 #include "support/matchers.h"
 
 namespace vmdk::test {
@@ -171,6 +173,31 @@ TEST_F(CompactVerbTest, ASnapshotMadeElsewhereIsTold) {
   EXPECT_EQ(away.status, 0) << away.to_text();
   EXPECT_THAT(away.err, HasSubstr("its parent is outside its folder"));
   EXPECT_EQ(vmdkctl("compact --to=away/alone.vmdk base.vmdk").err, "");
+}
+
+// Its descriptor has room for itself alone, in the new layout for more, so that tables lie further
+// apart.
+TEST_F(CompactVerbTest, AFileThatWouldBecomeLargerStays) {
+  PosixFileSystem file_system;
+  SparseSpec spec;
+  spec.capacity = 64 * kMiB;
+  spec.descriptor_size = kSectorSize;
+  for (const std::uint64_t index : {0U, 600U}) {
+    GrainSpec grain;
+    grain.index = index;
+    grain.data.assign(kGrain, std::byte{0x42});
+    spec.grains.push_back(grain);
+  }
+  ASSERT_OK(build_sparse(file_system, path("disk.vmdk"), spec));
+  const std::string bytes = load("disk.vmdk");
+  const std::uint64_t before = allocated("disk.vmdk");
+  const CommandResult done = vmdkctl("compact disk.vmdk");
+  EXPECT_EQ(done.status, 0) << done.to_text();
+  EXPECT_LE(allocated("disk.vmdk"), before);
+  EXPECT_TRUE(load("disk.vmdk") == bytes) << "it was to stay";
+  const json report = json::parse(vmdkctl("compact --json disk.vmdk").out);
+  EXPECT_EQ(report["bytesAfter"], report["bytesBefore"]);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()), 1);
 }
 
 TEST_F(CompactVerbTest, SplitImagesAndNewNames) {

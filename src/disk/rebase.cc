@@ -71,8 +71,21 @@ class Rebase {
     open.parents.clear();  // they are those of the image
     ASSIGN_OR_RETURN(new_parent_, Disk::open(file_system_, parent_, std::move(open)));
     parent_info_ = new_parent_->info();
+    // Before the image is locked, which we would be in the way of.
+    RETURN_IF_ERROR(require_not_beneath());
     ASSIGN_OR_RETURN(const auto file, open_image(file_system_, parent_, Access::kReadOnly));
     ASSIGN_OR_RETURN(parent_text_, read_image_text(*file));
+    return {};
+  }
+
+  Status require_not_beneath() const {
+    for (const LayerInfo& layer : parent_info_.layers) {
+      if (real_path(layer.file) != real_path(image_))
+        continue;
+      return refuse(image_, &layer == &parent_info_.layers.front()
+                                ? "it cannot be its own parent"
+                                : fmt::format("it is itself beneath {}", parent_.native()));
+    }
     return {};
   }
 
@@ -118,9 +131,6 @@ class Rebase {
     const LayerInfo& top = parent_info_.layers.front();
     if (top.cid == kNoParentCid)
       return refuse(image_, "the parent's content id is ffffffff, which no child can name");
-    for (const LayerInfo& layer : parent_info_.layers)
-      if (real_path(layer.file) == real_path(image_))
-        return refuse(image_, fmt::format("it is itself beneath {}", parent_.native()));
     if (parent_info_.layers.size() >= kMaxChainDepth)
       return refuse(image_,
                     fmt::format("its chain would be longer than {} images", kMaxChainDepth));

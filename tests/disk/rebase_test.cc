@@ -151,8 +151,10 @@ TEST_F(RebaseTest, RefusesParentsThatCannotBe) {
   for (const bool unsafe : {false, true}) {
     more_.unsafe = unsafe;
     more_.open.force_children = true;
-    EXPECT_FALSE(rebase("/vm/base.vmdk", "/vm/top.vmdk"));
-    EXPECT_FALSE(rebase("/vm/top.vmdk", "/vm/top.vmdk"));
+    EXPECT_THAT(rebase("/vm/base.vmdk", "/vm/top.vmdk"),
+                HasMessage("not rebased: it is itself beneath /vm/top.vmdk"));
+    EXPECT_THAT(rebase("/vm/top.vmdk", "/vm/top.vmdk"),
+                HasMessage("not rebased: it cannot be its own parent"));
     EXPECT_THAT(rebase("/vm/top.vmdk", "/vm/longer.vmdk"), IsError(ErrorCode::kInvalidArgument));
     EXPECT_THAT(rebase("/vm/flat.vmdk", "/vm/base.vmdk"), HasMessage("shows no parent"));
     EXPECT_THAT(rebase("/vm/top.vmdk", "/vm/nothing.vmdk"), IsError(ErrorCode::kNotFound));

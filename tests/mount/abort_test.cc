@@ -79,5 +79,21 @@ TEST_F(AbortTest, TheMountThatIsLeftIsTakenAway) {
   expect_dead_mount();
 }
 
+// The daemon cannot read what the kernel asks, so nobody serves the mount. Whether that is dead
+// must not be asked of it then: there would be no answer and no end.
+TEST_F(AbortTest, ADaemonThatCannotReadRequestsEnds) {
+  NEEDS_PROGRAM("strace");
+  start("disk.vmdk flat");
+  ASSERT_FALSE(HasFatalFailure());
+  // The reads that wait are begun again, and fail then.
+  const CommandResult traced = in_folder(
+      "timeout 20 strace -qq -f -o trace -P /dev/fuse -e trace=read,splice"
+      " -e inject=read,splice:error=EIO -p " +
+      std::to_string(daemon()));
+  EXPECT_THAT(shell_output("cat trace"), HasSubstr("INJECTED")) << traced.to_text();
+  expect_exit(2);
+  EXPECT_TRUE(shell("umount flat"));
+}
+
 }  // namespace
 }  // namespace vmdkfuse::test

@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -45,7 +46,7 @@ class Server::Impl {
   Status start();
   Status wait();
 
-  dev_t device() const noexcept { return device_; }
+  dev_t device() const noexcept { return device_.load(); }
 
   Front& front() noexcept { return front_; }
 
@@ -75,7 +76,9 @@ class Server::Impl {
   Session session_;
   std::thread thread_;
   std::function<void()> on_end_;
-  dev_t device_ = 0;  // constant after start()
+  // Of the mount; constant after start(). Until then a handler of somebody's last close may read
+  // it, and takes the mount for another's.
+  std::atomic<dev_t> device_{0};
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -178,7 +181,7 @@ Status Server::Impl::look_at_mount() {
 
   if (stat(front_.options.mountpoint.c_str(), &found) != 0)
     return Error::from_errno(errno, front_.options.mountpoint);
-  device_ = found.st_dev;
+  device_.store(found.st_dev);
   return {};
 }
 

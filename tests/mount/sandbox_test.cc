@@ -247,10 +247,10 @@ TEST_F(SandboxMountTest, NoDescriptorReachesAProgramThatIsStarted) {
   // Mounting and unmounting.
   EXPECT_EQ(shell_output("grep -c total spied"), "2") << spied;
   // Its own streams, the socket that fusermount3 answers by, and what `ls` itself has open.
-  EXPECT_EQ(
-      shell_output("grep -e '->' spied | grep -vE -- "
-                   "'-> (/dev/null|socket:|pipe:|/proc/[0-9]+/fd|/memfd:command-output|.*/spied)'"),
-      "");
+  EXPECT_EQ(shell_output(
+                "grep -e '->' spied | grep -vE -- "
+                "'-> (.*/dev/null|socket:|pipe:|/proc/[0-9]+/fd|/memfd:command-output|.*/spied)'"),
+            "");
 }
 
 constexpr const char* kWrite =
@@ -280,18 +280,25 @@ class TracedLifeTest : public SandboxMountTest {
     ASSERT_FALSE(trace_.empty());
   }
 
-  // The programs that were started, in their order.
+  // The programs that were started, in their order. Not the fake mounts and unmounts by which some
+  // builds of libfuse (Debian 13's 3.17) keep util-linux's list of mounts.
   std::vector<std::string> programs() const {
     std::vector<std::string> names;
     for (const std::string& line : trace_) {
       const std::size_t at = line.find("execve");
-      if (at == std::string::npos || line.find("= 0") == std::string::npos)
+      if (at == std::string::npos || line.find("= 0") == std::string::npos ||
+          keeps_list_of_mounts(line))
         continue;
       const std::size_t begin = line.find('"', at) + 1;
       const std::string program = line.substr(begin, line.find('"', begin) - begin);
       names.push_back(program.substr(program.rfind('/') + 1));
     }
     return names;
+  }
+
+  static bool keeps_list_of_mounts(const std::string& line) {
+    return line.find("mount\", [") != std::string::npos &&
+           (line.find("\"-f\"") != std::string::npos || line.find("--fake") != std::string::npos);
   }
 
   // What the daemon's threads did to files after they had given up their rights.

@@ -25,20 +25,33 @@ using testing::Not;
 
 using Values = std::set<std::string>;
 
-class UserTest : public MountTest {
+// Root, with the user "nobody" at hand, and an image.
+class NobodyTest : public MountTest {
  protected:
   void SetUp() override {
     MountTest::SetUp();
     if (IsSkipped())
       return;
     if (geteuid() != 0)
-      GTEST_SKIP() << "only root can hand a daemon to another user";
+      GTEST_SKIP() << "only root can act for another user";
     const passwd* const nobody = getpwnam("nobody");
     if (nobody == nullptr)
       GTEST_SKIP() << "there is no user \"nobody\" here";
     user_ = std::to_string(nobody->pw_uid);
     group_ = std::to_string(nobody->pw_gid);
     create();
+  }
+
+  std::string user_;
+  std::string group_;
+};
+
+class UserTest : public NobodyTest {
+ protected:
+  void SetUp() override {
+    NobodyTest::SetUp();
+    if (IsSkipped())
+      return;
     // The image is the user's; the folder can be looked through by everybody.
     ASSERT_TRUE(shell("chmod 755 . && touch flat && mkdir dir && chown nobody disk.vmdk"));
   }
@@ -66,9 +79,6 @@ class UserTest : public MountTest {
     EXPECT_THAT(result.err, HasSubstr(message));
     EXPECT_FALSE(is_mounted());
   }
-
-  std::string user_;
-  std::string group_;
 };
 
 TEST_F(UserTest, NothingOfRootIsLeftInTheDaemon) {
@@ -232,20 +242,12 @@ TEST_F(UserTest, ANumberWithoutAnEntryNeedsAGroup) {
 }
 
 // An ordinary user with the files of the test and no session. fusermount3 wants one with a name.
-class OrdinaryUserTest : public MountTest {
+class OrdinaryUserTest : public NobodyTest {
  protected:
   void SetUp() override {
-    MountTest::SetUp();
+    NobodyTest::SetUp();
     if (IsSkipped())
       return;
-    if (geteuid() != 0)
-      GTEST_SKIP() << "only root can become another user";
-    const passwd* const nobody = getpwnam("nobody");
-    if (nobody == nullptr)
-      GTEST_SKIP() << "there is no user \"nobody\" here";
-    user_ = std::to_string(nobody->pw_uid);
-    group_ = std::to_string(nobody->pw_gid);
-    create();
     ASSERT_TRUE(shell("touch flat && chmod 755 . && chown " + user_ + " . disk.vmdk flat"));
   }
 
@@ -254,7 +256,7 @@ class OrdinaryUserTest : public MountTest {
     std::error_code in_use;
     if (!user_.empty())
       std::filesystem::remove("/tmp/vmdkfuse-" + user_, in_use);
-    MountTest::TearDown();
+    NobodyTest::TearDown();
   }
 
   // Runs as the user, in a mount namespace of its own; `before` is root's.
@@ -265,9 +267,6 @@ class OrdinaryUserTest : public MountTest {
                                                "unset XDG_RUNTIME_DIR; vmdkfuse() { " + program +
                                                    " \"$@\"; }\n" + script)));
   }
-
-  std::string user_;
-  std::string group_;
 };
 
 TEST_F(OrdinaryUserTest, UnmountsAndWaitsWithoutASession) {

@@ -45,7 +45,10 @@ class ChildCommit {
     // Also after an error: what was written is in order then.
     const Status closed = parent_->close();
     if (!copied || !closed)
-      return with_what_goes_on(copied ? closed.error() : copied.error());
+      return with_next_run(copied ? closed.error() : copied.error(),
+                           fmt::format("{} shows the disk as before, {} by itself does not",
+                                       path_.native(), report_.parent.native()),
+                           "commit");
     // An announcement of which nothing came: parent and child show the same already.
     if (!announced_)
       RETURN_IF_ERROR(name_parent(parent_text_->descriptor.cid()));
@@ -142,14 +145,6 @@ class ChildCommit {
     parent_.reset();
     return parent_unclean_ ? end_unclean_session(file_system_, report_.parent, options_.open)
                            : Status{};
-  }
-
-  // Where an error leaves the disk.
-  Error with_what_goes_on(Error error) const {
-    const bool full = error.code() == ErrorCode::kNoSpace;
-    return std::move(error).with_hint(
-        fmt::format("{} shows the disk as before, {} by itself does not: {}vmdkctl commit goes on",
-                    path_.native(), report_.parent.native(), full ? "make room, and " : ""));
   }
 
   Status copy_piece(DiskOffset at, std::uint64_t length, bool zeros) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <vmdk/check.h>
 
 namespace vmdk {
@@ -50,6 +52,12 @@ Result<std::unique_ptr<Disk>> open_parent_of(FileSystem& file_system, const Disk
   const std::filesystem::path parent = info.layers[1].file;
   return Disk::open(file_system, parent,
                     options_of_parent(plain_options(said, Access::kReadOnly), parent));
+}
+
+Error with_next_run(Error error, std::string_view state, std::string_view verb) {
+  const bool full = error.code() == ErrorCode::kNoSpace;
+  return std::move(error).with_hint(
+      fmt::format("{}: {}vmdkctl {} goes on", state, full ? "make room, and " : "", verb));
 }
 
 }  // namespace vmdk

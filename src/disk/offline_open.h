@@ -1,8 +1,9 @@
-// How work on an image without a mount opens disks.
+// How work on an image without a mount opens disks, and what it says where it ends early.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include <vmdk/disk.h>
 #include <vmdk/io.h>
@@ -26,5 +27,9 @@ Status end_unclean_session(FileSystem& file_system, const std::filesystem::path&
 
 // The options for the image that was found as the parent of another one.
 OpenOptions options_of_parent(OpenOptions options, const std::filesystem::path& parent);
+
+// The error that ended work of `verb` early, with `state`, how it leaves the images, and that the
+// next run goes on from there.
+Error with_next_run(Error error, std::string_view state, std::string_view verb);
 
 }  // namespace vmdk

@@ -56,7 +56,10 @@ class Rebase {
       // Also after an error: what was written is in order then.
       const Status closed = disk_->close();
       if (!copied || !closed)
-        return with_what_goes_on(copied ? closed.error() : copied.error());
+        return with_next_run(
+            copied ? closed.error() : copied.error(),
+            fmt::format("{} has its old parent and shows the same as before", image_.native()),
+            "rebase");
       // It may have been written to.
       ASSIGN_OR_RETURN(text_, read_image_text(*file_));
     }
@@ -165,14 +168,6 @@ class Rebase {
         options_.progress(at.bytes(), end.bytes());
     }
     return {};
-  }
-
-  // Where an error leaves the image.
-  Error with_what_goes_on(Error error) const {
-    const bool full = error.code() == ErrorCode::kNoSpace;
-    return std::move(error).with_hint(
-        fmt::format("{} has its old parent and shows the same as before: {}vmdkctl rebase goes on",
-                    image_.native(), full ? "make room, and " : ""));
   }
 
   // Grain by grain, which the image does not have at all.

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include <vmdk/result.h>
+
 #include "base/text.h"
 #include "io/unique_fd.h"
 #include "vmdkfuse/control_socket.h"
@@ -91,14 +93,13 @@ UnmountOutcome unmount_patiently(const std::string& path) {
   return outcome;
 }
 
-// What can be done about it, as lines behind the message; empty where the message says it.
+// What can be done about it; empty where the message says it.
 std::string way_out(const UnmountOutcome& outcome, const std::string& name) {
   if (outcome.result == Unmounted::kBusy)
     return fmt::format(
-        "\n    hint: \"fuser -vm {}\" shows which program uses it, \"losetup\" which loop device",
-        name);
+        "\"fuser -vm {}\" shows which program uses it, \"losetup\" which loop device", name);
   if (outcome.text.find("/etc/mtab") != std::string::npos && access("/etc/mtab", F_OK) != 0)
-    return "\n    hint: fusermount3 needs it; as root: ln -s /proc/self/mounts /etc/mtab";
+    return "fusermount3 needs it; as root: ln -s /proc/self/mounts /etc/mtab";
   return "";
 }
 
@@ -133,7 +134,9 @@ int unmount_one(const std::string& name) {
         fmt::format("not everything is on disk: {}", std::generic_category().message(sync.error)));
   const UnmountOutcome outcome = unmount_patiently(mountpoint->path);
   if (outcome.result != Unmounted::kDone) {
-    say(name, outcome.text + way_out(outcome, name));
+    say(name, vmdk::Error::make(vmdk::ErrorCode::kIo, outcome.text)
+                  .with_hint(way_out(outcome, name))
+                  .to_text());
     return outcome.result == Unmounted::kBusy ? kMountFailed : kSystem;
   }
   if (sync.error == ENOTCONN)

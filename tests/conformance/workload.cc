@@ -139,11 +139,10 @@ void Workload::write_stream() {
 void Workload::read(const DiskRange& range) {
   // More than there is, now and then: the end of the disk makes it shorter.
   const std::uint64_t asked = range.length + (random_.one_in(8) ? 3 * kSectorSize : 0);
-  std::vector<std::byte> bytes(asked, std::byte{0xEE});
-  ASSERT_OK_AND_ASSIGN(const std::size_t got, disk_->read(DiskOffset(range.at), bytes));
+  buffer_.assign(asked, std::byte{0xEE});
+  ASSERT_OK_AND_ASSIGN(const std::size_t got, disk_->read(DiskOffset(range.at), buffer_));
   ASSERT_EQ(got, std::min(asked, model_.capacity() - range.at));
-  bytes.resize(got);
-  EXPECT_EQ(model_.difference(range.at, bytes), std::nullopt)
+  EXPECT_EQ(model_.difference(range.at, std::span(buffer_).first(got)), std::nullopt)
       << "read of " << range.length << " bytes at " << range.at;
 }
 

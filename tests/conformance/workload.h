@@ -70,6 +70,7 @@ class Workload {
   ReferenceDisk& model_;
   BoundaryRandom& random_;
   std::unique_ptr<Disk> disk_;
+  std::vector<std::byte> buffer_;  // of reads, kept: fresh memory takes more time than they do
   std::uint32_t content_id_ = 0;
 };
 

@@ -23,6 +23,7 @@
 #include "support/intercepting_file_system.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
+#include "support/noise.h"
 
 namespace vmdk::test {
 namespace {
@@ -54,8 +55,10 @@ class PieceSource : public ByteSource {
     EXPECT_LE(end, capacity_);
     std::fill(into.begin(), into.end(), std::byte{0});
     for (const auto& [piece, bytes] : pieces_) {
-      for (std::uint64_t i = std::max(begin, piece); i < std::min(end, piece + bytes.size()); ++i)
-        into[i - begin] = bytes[i - piece];
+      const std::uint64_t from = std::max(begin, piece);
+      const std::uint64_t to = std::min(end, piece + bytes.size());
+      if (from < to)
+        std::copy_n(&bytes[from - piece], to - from, &into[from - begin]);
     }
     if (breaks_at && begin <= *breaks_at && *breaks_at < end)
       return Error::from_errno(EIO, "source");
@@ -70,11 +73,8 @@ class PieceSource : public ByteSource {
 };
 
 std::vector<std::byte> noise(std::size_t length, unsigned seed) {
-  std::mt19937_64 random(seed);
-  std::vector<std::byte> bytes(length);
-  for (std::byte& byte : bytes)
-    byte = static_cast<std::byte>(random());
-  return bytes;
+  std::mt19937 random(seed);
+  return test::noise(random, length);
 }
 
 // Compresses well, and differs from place to place.

@@ -11,6 +11,7 @@
 
 #include "disk_fixture.h"
 #include "support/esx_builder.h"
+#include "support/noise.h"
 #include "support/reference_disk.h"
 
 namespace vmdk::test {
@@ -19,12 +20,7 @@ inline constexpr std::uint64_t kCowdTable = 4096;  // entries
 
 class CowdTest : public DiskFixture {
  protected:
-  std::vector<std::byte> random_bytes(std::size_t length) {
-    std::vector<std::byte> bytes(length);
-    std::generate(bytes.begin(), bytes.end(),
-                  [this] { return static_cast<std::byte>('a' + random_() % 26); });
-    return bytes;
-  }
+  std::vector<std::byte> random_bytes(std::size_t length) { return letters(random_, length); }
 
   // Some grains of every table, in no order, the last one of the disk among them.
   CowdSpec some_grains(std::uint64_t capacity, std::uint32_t grain_size, ReferenceDisk& model) {

@@ -14,6 +14,8 @@
 #include "support/image_builder.h"
 #include "support/matchers.h"
 #include "support/memory_file_system.h"
+#include "support/noise.h"
+#include "support/reference_disk.h"
 #include "support/soak.h"
 #include "support/stream_builder.h"
 
@@ -37,7 +39,7 @@ class RandomChain {
  public:
   explicit RandomChain(unsigned seed) : random_(seed) {
     capacity_ = kSectorSize * between(1, 1200);
-    expected_.resize(capacity_);
+    expected_ = ReferenceDisk(capacity_);
   }
 
   void build() {
@@ -55,8 +57,7 @@ class RandomChain {
     const auto got = (*disk)->read(DiskOffset(0), found);
     ASSERT_OK(got) << story_;
     ASSERT_EQ(*got, capacity_) << story_;
-    const auto [mine, theirs] = std::ranges::mismatch(expected_, found);
-    ASSERT_EQ(mine, expected_.end()) << story_ << ": byte " << mine - expected_.begin();
+    ASSERT_EQ(expected_.difference(0, found), std::nullopt) << story_;
     compare_pieces(**disk);
     const auto report = check_image(files_, path(), {});
     ASSERT_OK(report) << story_;
@@ -85,25 +86,16 @@ class RandomChain {
     return spec;
   }
 
-  std::vector<std::byte> noise(std::uint64_t length) {
-    std::vector<std::byte> bytes(length);
-    // Some compresses, some does not; nothing is 0.
-    const unsigned mask = chance(50) ? 0x03 : 0xFF;
-    for (std::byte& each : bytes)
-      each = static_cast<std::byte>((random_() & mask) | 0x40U);
-    return bytes;
-  }
-
-  // The used part of a grain, now filled with noise.
+  // The used part of a grain, now filled with what compresses or with what does not.
   std::vector<std::byte> fill(std::uint64_t at, std::uint64_t length) {
-    auto bytes = noise(std::min(length, capacity_ - at));
-    std::ranges::copy(bytes, expected_.begin() + static_cast<std::ptrdiff_t>(at));
+    const std::uint64_t used = std::min(length, capacity_ - at);
+    auto bytes = chance(50) ? letters(random_, used) : noise(random_, used);
+    expected_.write(at, bytes);
     return bytes;
   }
 
   void clear(std::uint64_t at, std::uint64_t length) {
-    std::fill_n(expected_.begin() + static_cast<std::ptrdiff_t>(at),
-                std::min(length, capacity_ - at), std::byte{0});
+    expected_.zero(at, std::min(length, capacity_ - at));
   }
 
   // Calls `each(index, at)` for some of the grains of [begin, end), in a random order.
@@ -252,16 +244,14 @@ class RandomChain {
       const std::uint64_t at = between(0, capacity_ - 1);
       std::vector<std::byte> found(between(1, capacity_ - at));
       ASSERT_OK(disk.read(DiskOffset(at), found)) << story_;
-      ASSERT_TRUE(std::equal(found.begin(), found.end(),
-                             expected_.begin() + static_cast<std::ptrdiff_t>(at)))
-          << story_ << ": " << found.size() << " bytes at " << at;
+      ASSERT_EQ(expected_.difference(at, found), std::nullopt) << story_;
     }
   }
 
   std::mt19937 random_;
   MemoryFileSystem files_;
   std::uint64_t capacity_ = 0;
-  std::vector<std::byte> expected_;
+  ReferenceDisk expected_{0};
   unsigned links_ = 0;
   std::string story_;  // the kinds, base first
 };

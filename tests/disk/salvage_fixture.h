@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 
 #include "disk_fixture.h"
+#include "support/noise.h"
 #include "support/reference_disk.h"
 
 namespace vmdk::test {
@@ -33,17 +34,13 @@ class SalvageTest : public DiskFixture {
     return open_readonly(image);
   }
 
-  std::vector<std::byte> random_bytes(std::size_t length) {
-    std::vector<std::byte> bytes(length);
-    std::generate(bytes.begin(), bytes.end(),
-                  [this] { return static_cast<std::byte>('a' + random_() % 26); });
-    return bytes;
-  }
+  std::vector<std::byte> random_bytes(std::size_t length) { return letters(random_, length); }
 
   // The ranges that read as errors. What the map says and what reads do must agree, and what can
   // be read must be what the model has.
   static Ranges unreadable(Disk& disk, const ReferenceDisk& model) {
     Ranges ranges;
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(disk.capacity(), 8 * kMiB));
     for (DiskOffset at; at.bytes() < disk.capacity();) {
       const auto run = disk.map(at, disk.capacity() - at.bytes());
       EXPECT_OK(run);
@@ -51,11 +48,10 @@ class SalvageTest : public DiskFixture {
         break;
       const std::uint64_t begin = at.bytes();
       const std::uint64_t end = begin + run->length;
-      std::vector<std::byte> bytes(std::min<std::uint64_t>(run->length, 8 * kMiB));
+      const auto bytes = std::span(buffer).first(std::min(run->length, buffer.size()));
       if (run->kind == MapKind::kUnreadable) {
         for (const std::uint64_t place : {begin, end - 1})
-          EXPECT_THAT(disk.read(DiskOffset(place), std::span(bytes).first(1)), FailsWith(EIO))
-              << place;
+          EXPECT_THAT(disk.read(DiskOffset(place), bytes.first(1)), FailsWith(EIO)) << place;
         if (!ranges.empty() && ranges.back().second == begin)
           ranges.back().second = end;
         else

@@ -9,6 +9,7 @@
 
 #include "disk_fixture.h"
 #include "support/esx_builder.h"
+#include "support/noise.h"
 #include "support/reference_disk.h"
 
 namespace vmdk::test {
@@ -22,9 +23,7 @@ class SeSparseTest : public DiskFixture {
   EsxGrain grain_of(std::uint64_t index, std::uint64_t grain_size = kGrain) {
     EsxGrain grain;
     grain.index = index;
-    grain.data.resize(std::min(grain_size, kCapacity - index * grain_size));
-    std::generate(grain.data.begin(), grain.data.end(),
-                  [this] { return static_cast<std::byte>('a' + random_() % 26); });
+    grain.data = letters(random_, std::min(grain_size, kCapacity - index * grain_size));
     model_.write(index * grain_size, grain.data);
     return grain;
   }

@@ -2,6 +2,7 @@
 // compressed, or a hole that the tables now claim; and what `check` calls clean can be read.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "disk_fixture.h"
+#include "support/noise.h"
 #include "support/soak.h"
 #include "support/stream_builder.h"
 
@@ -34,9 +36,7 @@ class StreamHostileTest : public DiskFixture, public testing::WithParamInterface
       StreamGrain grain;
       grain.index = index;
       grain.level = random_() % 3 == 0 ? 0 : 6;
-      grain.data.resize(std::min(kGrain, kCapacity - index * kGrain));
-      std::generate(grain.data.begin(), grain.data.end(),
-                    [this] { return static_cast<std::byte>('a' + random_() % 26); });
+      grain.data = letters(random_, std::min(kGrain, kCapacity - index * kGrain));
       std::copy(grain.data.begin(), grain.data.end(),
                 content_.begin() + static_cast<std::ptrdiff_t>(index * kGrain));
       spec.grains.push_back(grain);
@@ -129,11 +129,8 @@ class StreamHostileTest : public DiskFixture, public testing::WithParamInterface
       }
       const auto shown = std::span(bytes).first(*got);
       EXPECT_EQ(shown.size(), std::min(kGrain, kCapacity - at));
-      const bool right = std::equal(shown.begin(), shown.end(),
-                                    content_.begin() + static_cast<std::ptrdiff_t>(at));
-      const bool hole = std::all_of(shown.begin(), shown.end(),
-                                    [](std::byte byte) { return byte == std::byte{0}; });
-      EXPECT_TRUE(right || hole) << "grain " << at / kGrain;
+      const bool right = std::memcmp(shown.data(), &content_[at], shown.size()) == 0;
+      EXPECT_TRUE(right || all_zero(shown)) << "grain " << at / kGrain;
     }
     return whole;
   }

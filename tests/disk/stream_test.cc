@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "disk_fixture.h"
+#include "support/noise.h"
 #include "support/reference_disk.h"
 #include "support/stream_builder.h"
 
@@ -27,9 +28,7 @@ class StreamTest : public DiskFixture {
     for (const std::uint64_t index : {0U, 1U, 2U, 5U, 6U, 511U, 512U, 600U, 640U}) {
       StreamGrain grain;
       grain.index = index;
-      grain.data.resize(std::min(kGrain, kCapacity - index * kGrain));
-      std::generate(grain.data.begin(), grain.data.end(),
-                    [this] { return static_cast<std::byte>('a' + random_() % 26); });
+      grain.data = letters(random_, std::min(kGrain, kCapacity - index * kGrain));
       model_.write(index * kGrain, grain.data);
       spec.grains.push_back(grain);
     }

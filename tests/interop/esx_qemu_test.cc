@@ -18,6 +18,7 @@
 #include "support/command.h"
 #include "support/esx_builder.h"
 #include "support/matchers.h"
+#include "support/noise.h"
 #include "support/temp_dir.h"
 
 namespace vmdk::test {
@@ -32,13 +33,6 @@ class EsxQemuTest : public testing::Test {
 
   std::string word(const std::string& name) const { return shell_word((folder_ / name).string()); }
 
-  std::vector<std::byte> noise(std::size_t length) {
-    std::vector<std::byte> bytes(length);
-    for (std::byte& byte : bytes)
-      byte = static_cast<std::byte>(random_());
-    return bytes;
-  }
-
   std::vector<EsxGrain> random_grains(std::uint64_t capacity, std::uint64_t grain_size,
                                       std::size_t count) {
     std::vector<EsxGrain> grains;
@@ -48,7 +42,7 @@ class EsxQemuTest : public testing::Test {
       if (taken[index])
         continue;
       taken[index] = true;
-      grains.push_back({.index = index, .data = noise(grain_size)});
+      grains.push_back({.index = index, .data = noise(random_, grain_size)});
     }
     return grains;
   }
@@ -120,7 +114,7 @@ TEST_F(EsxQemuTest, CowdThatWeWroteIsReadByQemu) {
     {
       ASSERT_OK_AND_ASSIGN(const auto disk, Disk::open(files_, folder_ / name, {}));
       for (int i = 0; i < 300; ++i) {
-        const auto bytes = noise(1 + random_() % 50000);
+        const auto bytes = noise(random_, 1 + random_() % 50000);
         ASSERT_OK(disk->write(DiskOffset(random_() % (capacity - bytes.size())), bytes));
       }
       ASSERT_OK(disk->close());

@@ -24,6 +24,8 @@ constexpr std::uint64_t kLeastWindow = 8;
 constexpr std::uint64_t kWindowGrowth = 4;
 // Ranges looked at for one reservation: bounds the time under the lock.
 constexpr std::ptrdiff_t kMaxRangesTried = 256;
+// Spare space is plenty when it is more than this part of the file, and more than a batch.
+constexpr std::uint64_t kSpareShare = 4;
 
 using Ranges = std::map<std::uint64_t, std::uint64_t>;
 
@@ -54,21 +56,8 @@ void add_range(Ranges& ranges, std::uint64_t begin, std::uint64_t length) {
   ranges.insert(std::move(joined));
 }
 
-void add_range_or_lose_it(Ranges& ranges, std::uint64_t begin, std::uint64_t length) noexcept {
-  try {
-    add_range(ranges, begin, length);
-  } catch (const std::bad_alloc&) {
-  }
-}
-
-// The first range that holds `length`; what is left of it stays.
-std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length) {
-  const auto fits = [&](const auto& range) { return range.second >= length; };
-  const auto last = std::next(
-      ranges.begin(), std::min(kMaxRangesTried, static_cast<std::ptrdiff_t>(ranges.size())));
-  const auto found = std::find_if(ranges.begin(), last, fits);
-  if (found == last)
-    return std::nullopt;
+// The first `length` bytes of a range that has them; what is left of it stays.
+std::uint64_t take_from(Ranges& ranges, Ranges::iterator found, std::uint64_t length) {
   const std::uint64_t begin = found->first;
   auto rest = ranges.extract(found);
   if (rest.mapped() > length) {
@@ -77,6 +66,15 @@ std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length
     ranges.insert(std::move(rest));
   }
   return begin;
+}
+
+// Of the first range that holds `length`.
+std::optional<std::uint64_t> take_first_fit(Ranges& ranges, std::uint64_t length) {
+  const auto fits = [&](const auto& range) { return range.second >= length; };
+  const auto last = std::next(
+      ranges.begin(), std::min(kMaxRangesTried, static_cast<std::ptrdiff_t>(ranges.size())));
+  const auto found = std::find_if(ranges.begin(), last, fits);
+  return found == last ? std::nullopt : std::optional(take_from(ranges, found, length));
 }
 
 Error full() {
@@ -144,7 +142,7 @@ std::optional<GrainAllocator::StreamEnd> GrainAllocator::stream_before(std::uint
   return nearest;
 }
 
-bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool partial) {
+bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool wants_fresh) {
   if (batch_ <= 1)
     return false;
   const auto stream = stream_before(first, count);
@@ -170,7 +168,7 @@ bool GrainAllocator::open_window(std::uint64_t first, std::uint64_t count, bool 
   // Memory first, space behind it.
   std::vector<bool> taken(length);
   windows_.reserve(windows_.size() + 1);
-  auto space = partial ? std::nullopt : from_spare(length);
+  auto space = wants_fresh ? std::nullopt : from_spare(length);
   if (!space)
     space = from_end(length);
   if (!space)
@@ -192,9 +190,37 @@ std::optional<GrainSpace> GrainAllocator::from_end(std::uint64_t count) {
 }
 
 std::optional<GrainSpace> GrainAllocator::from_spare(std::uint64_t count) {
-  if (const auto begin = take_first_fit(spare_, count * grain_bytes_))
-    return GrainSpace{FileOffset(*begin), count, false};
-  return std::nullopt;
+  const auto begin = take_first_fit(spare_, count * grain_bytes_);
+  if (!begin)
+    return std::nullopt;
+  spare_bytes_ -= count * grain_bytes_;
+  return GrainSpace{FileOffset(*begin), count, false};
+}
+
+// As many as the first range has, so that space in pieces is used too.
+std::optional<GrainSpace> GrainAllocator::from_spare_pieces(std::uint64_t count) {
+  if (spare_.empty())
+    return std::nullopt;
+  return from_spare(std::min(count, spare_.begin()->second / grain_bytes_));
+}
+
+bool GrainAllocator::has_plenty_of_spare() const noexcept {
+  return spare_bytes_ > std::max(batch_ * grain_bytes_, next_ / kSpareShare);
+}
+
+void GrainAllocator::add_spare(std::uint64_t begin, std::uint64_t length) {
+  add_range(spare_, begin, length);
+  spare_bytes_ += length;
+}
+
+void GrainAllocator::add_or_lose(bool fresh, std::uint64_t begin, std::uint64_t length) noexcept {
+  try {
+    if (fresh)
+      add_range(fresh_rest_, begin, length);
+    else
+      add_spare(begin, length);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 std::optional<GrainSpace> GrainAllocator::from_fresh_rest(std::uint64_t count) {
@@ -214,12 +240,17 @@ Result<GrainSpace> GrainAllocator::reserve(std::uint64_t first, std::uint64_t co
   collect_released();
   if (auto space = from_window(first, count))
     return *space;
-  if (open_window(first, count, partial))
+  const bool plenty = has_plenty_of_spare();
+  const bool wants_fresh = partial && !plenty;
+  if (open_window(first, count, wants_fresh))
     if (auto space = from_window(first, count))
       return *space;
   note_reservation(first, count);
-  if (!partial)
+  if (!wants_fresh)
     if (auto space = from_spare(count))
+      return *space;
+  if (plenty)
+    if (auto space = from_spare_pieces(count))
       return *space;
   if (auto space = from_fresh_rest(count))
     return *space;
@@ -265,12 +296,12 @@ void GrainAllocator::unreserve(const GrainSpace& space) noexcept {
     std::fill_n(window.taken.begin() + from, space.count, false);
     return;
   }
-  add_range_or_lose_it(space.fresh ? fresh_rest_ : spare_, begin, space.count * grain_bytes_);
+  add_or_lose(space.fresh, begin, space.count * grain_bytes_);
 }
 
 void GrainAllocator::give_back(const GrainSpace& space) noexcept {
   const std::lock_guard lock(mutex_);
-  add_range_or_lose_it(spare_, space.where.bytes(), space.count * grain_bytes_);
+  add_or_lose(false, space.where.bytes(), space.count * grain_bytes_);
 }
 
 void GrainAllocator::note_used(std::uint64_t end) noexcept {
@@ -283,7 +314,7 @@ void GrainAllocator::add_unused(FileOffset where, std::uint64_t grains) {
   const std::uint64_t begin = std::min(where.bytes(), end_limit_);
   const std::uint64_t usable = std::min(grains, (end_limit_ - begin) / grain_bytes_);
   const std::lock_guard lock(mutex_);
-  add_range(spare_, begin, usable * grain_bytes_);
+  add_spare(begin, usable * grain_bytes_);
 }
 
 void GrainAllocator::freed(FreedList&& grains) noexcept {
@@ -314,7 +345,7 @@ void GrainAllocator::collect_released() {
       // A grain of a foreign image may start anywhere.
       const std::uint64_t at = sectors.back() * kSectorSize;
       if (at % alignment_ == 0)
-        add_range(spare_, at, grain_bytes_);
+        add_spare(at, grain_bytes_);
     }
     waiting_.pop_front();
   }
@@ -324,7 +355,11 @@ void GrainAllocator::collect_released() {
 void GrainAllocator::close_window(Window& window) {
   for (std::uint64_t i = 0; i < window.taken.size(); ++i)
     if (!window.taken[i]) {
-      add_range(window.fresh ? fresh_rest_ : spare_, window.where + i * grain_bytes_, grain_bytes_);
+      const std::uint64_t where = window.where + i * grain_bytes_;
+      if (window.fresh)
+        add_range(fresh_rest_, where, grain_bytes_);
+      else
+        add_spare(where, grain_bytes_);
       window.taken[i] = true;
     }
 }

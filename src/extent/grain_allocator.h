@@ -37,7 +37,10 @@ using FreedList = std::list<FreedGrains>;
 // Space is fresh (behind the end that the file had when it was opened, and never handed out) or
 // spare (given back after a failed write, freed by a discard, or unused by any grain when the image
 // was opened); spare space is never taken for zeros. Partial grains want fresh space, so that only
-// the user's bytes need writing; whole grains take spare space first.
+// the user's bytes need writing; whole grains take spare space first. When more than a quarter of
+// the file is spare, and more than a batch, partial grains take of it too, and requests for several
+// grains take it in pieces: else discards and writes in turn would make the file longer without
+// end.
 //
 // Sequential streams get a window: grains of the file reserved ahead, in the order of the disk, so
 // that neighbours on the disk become neighbours in the file whatever the order in which requests
@@ -119,10 +122,14 @@ class GrainAllocator {
   };
 
   std::optional<GrainSpace> from_window(std::uint64_t first, std::uint64_t count);
-  bool open_window(std::uint64_t first, std::uint64_t count, bool partial);
+  bool open_window(std::uint64_t first, std::uint64_t count, bool wants_fresh);
   std::optional<StreamEnd> stream_before(std::uint64_t first, std::uint64_t count) const;
   bool is_in_window(std::uint64_t grain) const noexcept;
   std::optional<GrainSpace> from_spare(std::uint64_t count);
+  std::optional<GrainSpace> from_spare_pieces(std::uint64_t count);
+  bool has_plenty_of_spare() const noexcept;
+  void add_spare(std::uint64_t begin, std::uint64_t length);
+  void add_or_lose(bool fresh, std::uint64_t begin, std::uint64_t length) noexcept;
   std::optional<GrainSpace> from_fresh_rest(std::uint64_t count);
   std::optional<GrainSpace> from_end(std::uint64_t count);
   void close_window(Window& window);
@@ -145,6 +152,7 @@ class GrainAllocator {
   std::uint64_t table_end_ = 0;
   std::uint64_t used_end_;
   std::map<std::uint64_t, std::uint64_t> spare_;
+  std::uint64_t spare_bytes_ = 0;                      // the sum of spare_
   std::map<std::uint64_t, std::uint64_t> fresh_rest_;  // what ended windows left over
   std::vector<Window> windows_;
   std::deque<StreamEnd> recent_;  // of reservations outside windows

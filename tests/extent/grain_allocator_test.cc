@@ -216,16 +216,38 @@ TEST_F(GrainAllocatorTest, AnActiveStreamKeepsItsWindow) {
 }
 
 TEST_F(GrainAllocatorTest, WholeGrainsTakeSpareSpaceAndPartialOnesFresh) {
-  auto allocator = make(1, kBegin + 4 * kGrain);
+  auto allocator = make(1, kBegin + 12 * kGrain);
   allocator.add_unused(FileOffset(kBegin), 2);
   ASSERT_OK_AND_ASSIGN(const GrainSpace partial, allocator.reserve(500, 1, true));
   EXPECT_TRUE(partial.fresh);
-  EXPECT_EQ(partial.where.bytes(), kBegin + 4 * kGrain);
+  EXPECT_EQ(partial.where.bytes(), kBegin + 12 * kGrain);
   ASSERT_OK_AND_ASSIGN(const GrainSpace whole, allocator.reserve(600, 2, false));
   EXPECT_FALSE(whole.fresh);
   EXPECT_EQ(whole.where.bytes(), kBegin);
   ASSERT_OK_AND_ASSIGN(const GrainSpace next, allocator.reserve(700, 1, false));
   EXPECT_TRUE(next.fresh) << "no spare space is left";
+}
+
+TEST_F(GrainAllocatorTest, PartialGrainsTakeSpareSpaceWhereItIsPlenty) {
+  auto allocator = make(8, kBegin + 30 * kGrain);
+  allocator.add_unused(FileOffset(kBegin), 9);  // of 32: more than a quarter, and than a batch
+  ASSERT_OK_AND_ASSIGN(const GrainSpace first, allocator.reserve(500, 1, true));
+  EXPECT_EQ(first.where.bytes(), kBegin);
+  EXPECT_FALSE(first.fresh) << "old bytes are there";
+  ASSERT_OK_AND_ASSIGN(const GrainSpace second, allocator.reserve(700, 1, true));
+  EXPECT_TRUE(second.fresh) << "what is left is a quarter";
+}
+
+TEST_F(GrainAllocatorTest, PlentyOfSpareSpaceIsUsedInPieces) {
+  auto allocator = make(4, kBegin + 30 * kGrain);
+  for (std::uint64_t i = 0; i < 10; ++i)
+    allocator.add_unused(FileOffset(kBegin + 3 * i * kGrain), 2);
+  for (const bool partial : {true, false}) {
+    ASSERT_OK_AND_ASSIGN(const GrainSpace some, allocator.reserve(partial ? 500 : 700, 5, partial));
+    EXPECT_EQ(some.where.bytes(), kBegin + (partial ? 0 : 3 * kGrain));
+    EXPECT_EQ(some.count, 2U);
+    EXPECT_FALSE(some.fresh);
+  }
 }
 
 TEST_F(GrainAllocatorTest, GivenBackSpaceIsNeverFresh) {

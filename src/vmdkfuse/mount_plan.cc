@@ -17,6 +17,7 @@ namespace {
 using vmdk::Error;
 using vmdk::ErrorCode;
 using vmdk::Result;
+using vmdk::Status;
 
 vmdk::Overlay plan_overlay(const std::string& wish) {
   if (wish != "tmp")
@@ -65,6 +66,26 @@ Result<CacheMode> plan_cache(const Options& options, const MountOptions& mount) 
       return CacheMode::kNone;
   }
   return CacheMode::kWritethrough;
+}
+
+// A disk over a file of its own would hide that file from everybody else: where they look for the
+// image, or for a parent, they would find the disk.
+Status require_no_file_of(const vmdk::DiskInfo& info, const Mountpoint& mountpoint) {
+  const auto is_there = [&](const std::string& file) {
+    std::error_code not_known;
+    return !file.empty() && std::filesystem::equivalent(file, mountpoint.path, not_known);
+  };
+  for (const vmdk::LayerInfo& layer : info.layers) {
+    const bool of_extent =
+        std::any_of(layer.extents.begin(), layer.extents.end(),
+                    [&](const vmdk::ExtentInfo& extent) { return is_there(extent.file); });
+    if (of_extent || is_there(layer.file))
+      return Error::make(ErrorCode::kInvalidArgument,
+                         fmt::format("{}: the disk cannot be mounted on a file of its own image",
+                                     mountpoint.path))
+          .with_hint("mount it on another file, or on a directory");
+  }
+  return {};
 }
 
 }  // namespace
@@ -127,6 +148,7 @@ unsigned default_threads(unsigned cpus) noexcept {
 
 Result<MountOptions> plan_mount(const Options& options, const Mountpoint& mountpoint,
                                 const vmdk::Disk& disk, vmdk::LogSink log) {
+  RETURN_IF_ERROR(require_no_file_of(disk.info(), mountpoint));
   MountOptions mount;
   mount.mountpoint = mountpoint.path;
   mount.directory = mountpoint.directory;

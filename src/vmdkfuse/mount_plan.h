@@ -28,7 +28,8 @@ bool lets_root_in(const Options& options) noexcept;
 // Requests served at once when the user does not say.
 unsigned default_threads(unsigned cpus) noexcept;
 
-// kInvalidArgument when the wishes do not go together with this mount.
+// kInvalidArgument when the wishes do not go together with this mount, or the mountpoint is a file
+// of the image.
 vmdk::Result<MountOptions> plan_mount(const Options& options, const Mountpoint& mountpoint,
                                       const vmdk::Disk& disk, vmdk::LogSink log);
 

@@ -67,9 +67,24 @@ TEST_F(ProgramTest, RefusalsSayWhatAndWhy) {
   expect_refused("-f missing.vmdk flat", 32, "missing.vmdk: No such file or directory");
 }
 
+TEST_F(ProgramTest, ADiskIsNotMountedOnAFileOfItsOwn) {
+  ASSERT_TRUE(shell(shell_word(VMDKCTL_PROGRAM) + " snapshot disk.vmdk child.vmdk"));
+  ASSERT_TRUE(shell("ln -s disk.vmdk link && cp disk.vmdk before"));
+  for (const char* arguments :
+       {"-r disk.vmdk disk.vmdk", "child.vmdk child.vmdk", "child.vmdk disk.vmdk",
+        "child.vmdk link", "--overlay=new.vmdk disk.vmdk disk.vmdk"})
+    expect_refused(arguments, 32, "the disk cannot be mounted on a file of its own image");
+  EXPECT_FALSE(std::filesystem::exists(path("new.vmdk"))) << "of a mount that failed";
+  ASSERT_TRUE(shell("cmp disk.vmdk before"));
+  ASSERT_EQ(vmdkfuse("-r child.vmdk before").status, 0) << "any other file does";
+  unmount("before");
+}
+
 TEST_F(ProgramTest, UsageErrorsAre1) {
   expect_refused("", 1, "IMAGE and MOUNTPOINT");
   expect_refused("disk.vmdk", 1, "IMAGE and MOUNTPOINT");
+  expect_refused("'' flat", 1, "IMAGE is empty");
+  expect_refused("disk.vmdk ''", 1, "MOUNTPOINT is empty");
   expect_refused("disk.vmdk flat ro", 1, "\"ro\" is one word too many");
   expect_refused("--commmit=3 disk.vmdk flat", 1,
                  "unknown option \"commmit\" (did you mean \"commit\"?)");

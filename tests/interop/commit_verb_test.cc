@@ -106,6 +106,19 @@ TEST_F(SnapshotVerbTest, TheParentIsGuardedFromThenOn) {
   EXPECT_THAT(away.err, HasSubstr("its parent is outside its folder"));
 }
 
+TEST_F(SnapshotVerbTest, TheFolderToAllowIsThatOfTheParentItself) {
+  save_raw("raw", kMiB);
+  expect_done("\"$V\" convert --from=raw raw base.vmdk");
+  expect_done("mkdir away && ln -s ../base.vmdk away/link.vmdk");
+  const CommandResult made = vmdkctl("snapshot away/link.vmdk away/child.vmdk");
+  ASSERT_EQ(made.status, 0) << made.to_text();
+  const std::size_t begin = made.err.find("--allow-dir=");
+  ASSERT_NE(begin, std::string::npos) << made.err;
+  const std::string option = made.err.substr(begin, made.err.find(' ', begin) - begin);
+  EXPECT_EQ(vmdkctl("check away/child.vmdk").status, 2);
+  EXPECT_EQ(vmdkctl("check " + option + " away/child.vmdk").status, 0) << option;
+}
+
 // VirtualBox finds parents by these keys alone.
 TEST_F(SnapshotVerbTest, NamesTheParentAsVirtualBoxDoes) {
   save_raw("raw", kMiB);

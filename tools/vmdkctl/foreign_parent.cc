@@ -16,10 +16,13 @@ void note_foreign_parent(const fs::path& image, const fs::path& parent) {
   const fs::path way = fs::relative(parent, base, ignored);
   if (way.empty() || *way.begin() != "..")
     return;
+  // Where the file lies: a link in the folder of the image would name that folder.
+  const fs::path real = fs::weakly_canonical(parent, ignored);
   print_note(
       fmt::format("{}: its parent is outside its folder: to open it, --allow-dir={} is needed; and "
                   "nothing keeps anybody from writing to the parent",
-                  image.native(), fs::absolute(parent, ignored).parent_path().native()));
+                  image.native(),
+                  (real.empty() ? fs::absolute(parent, ignored) : real).parent_path().native()));
 }
 
 }  // namespace vmdkctl

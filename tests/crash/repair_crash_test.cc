@@ -52,15 +52,16 @@ ReferenceDisk shown_by(FileSystem& files, const SampleDisk& sample) {
   auto disk = Disk::open(files, sample.image, quiet_options(Access::kReadOnly));
   EXPECT_OK(disk);
   std::vector<std::byte> bytes(sample.capacity());
-  if (disk)
+  if (disk) {
     EXPECT_OK((*disk)->read(DiskOffset(), bytes));
+  }
   shown.write(0, bytes);
   return shown;
 }
 
 // Where the entries of one copy of all tables of an extent are, and where its grains may begin.
 struct EntryList {
-  std::vector<std::uint64_t> at;
+  std::vector<std::uint64_t> at = {};
   std::uint64_t data_begin = 0;
   std::uint64_t grain_bytes = 0;
 };
@@ -339,7 +340,7 @@ TEST_P(SparseRepairCrashTest, TheSweepSeesARepairWithoutBarriers) {
   std::size_t seen = 0;
   for_interrupted([&] {
     const auto wrong = sweep_repair(false, losing_syncs([](int) { return true; }));
-    seen += wrong ? 1 : 0;
+    seen += wrong ? 1U : 0U;
   });
   EXPECT_GT(seen, 0U);
 }
@@ -349,7 +350,7 @@ TEST_P(SparseRepairCrashTest, TheSweepSeesSpaceGivenBackTooEarly) {
   std::size_t seen = 0;
   for_interrupted([&] {
     const auto wrong = sweep_repair(false, losing_syncs([](int number) { return number == 1; }));
-    seen += wrong && wrong->find("was cut off") != std::string::npos ? 1 : 0;
+    seen += wrong && wrong->find("was cut off") != std::string::npos ? 1U : 0U;
   });
   EXPECT_GT(seen, 0U);
 }

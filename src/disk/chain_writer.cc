@@ -13,7 +13,7 @@
 namespace vmdk {
 namespace {
 
-// Zeros written in one go.
+// Zeros written in one go, and a border of the disk that no piece crosses.
 constexpr std::size_t kZeroPiece = kMiB;
 // Cleared in one go: grains whose tables take 2 MiB of memory, and as much of kinds without any.
 constexpr std::uint64_t kClearGrains = std::uint64_t{1} << 18U;
@@ -177,8 +177,9 @@ Status ChainWriter::clear_part(Image::Part& part, DiskOffset at, std::uint64_t l
 // write that is under way in such a place counts as the later one.
 Status ChainWriter::write_zeros(DiskOffset at, std::uint64_t length) {
   while (length != 0) {
-    ASSIGN_OR_RETURN(const MapRun run,
-                     chain_.map(0, at, std::min<std::uint64_t>(length, kZeroPiece)));
+    // No sector in two pieces: a crash between them would leave it neither old nor new.
+    const std::uint64_t piece = std::min(length, kZeroPiece - at.bytes() % kZeroPiece);
+    ASSIGN_OR_RETURN(const MapRun run, chain_.map(0, at, piece));
     if (run.kind == MapKind::kData || run.kind == MapKind::kUnreadable)
       RETURN_IF_ERROR(write(at, zeros().first(run.length)));
     at += run.length;

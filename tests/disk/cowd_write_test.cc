@@ -173,15 +173,16 @@ TEST_F(CowdTest, StopsAtTheEndOfItsSectors) {
   CowdSpec spec;
   spec.capacity = 64 * kMiB;
   spec.grain_size = 4096;
-  spec.grains = {{.index = 0, .entry = limit - 8 - 32 - 8}};
+  spec.grains = {{.index = 0, .entry = limit - 32 - 8}};
   make_cowd("/vm/d.vmdk", spec);
   {
     ASSERT_OK_AND_ASSIGN(auto file, memory_.open("/vm/d-delta.vmdk", Access::kReadWrite));
-    ASSERT_OK(file->resize((limit - 8 - 32) * kSectorSize));
+    ASSERT_OK(file->resize((limit - 32) * kSectorSize));
   }
   ASSERT_OK_AND_ASSIGN(auto disk, open("/vm/d.vmdk"));
-  // Whole grains take unused space inside the file, parts of them and tables only fresh space.
-  ASSERT_OK(write(*disk, 17 * kMiB, "its table and its grain just fit"));
+  // Grains take the unused space inside the file, of which there is plenty; tables only fresh
+  // space.
+  ASSERT_OK(write(*disk, 17 * kMiB, "its table just fits"));
   EXPECT_THAT(write(*disk, 33 * kMiB, "no table"), FailsWith(ENOSPC));
   ASSERT_OK(disk->write(DiskOffset(4096), filled(4096, 5)));
   ASSERT_OK(disk->flush());
